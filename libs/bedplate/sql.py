@@ -1,8 +1,8 @@
 """SQL kept in files: statements by name, and numbered migrations by component.
 
-A component (`ledger`, `graphs`, `gateway`) owns a folder `migrations/NNNN_<name>.sql` and the tables in it.
-Migrations only go forward; one that was applied and then edited is refused, because two installations would
-no longer have the same tables under the same number.
+A component (`ledger`, `graphs`, `gateway`) owns a folder `migrations/NNNN_<name>.sql` and the
+tables in it. Migrations only go forward; one that was applied and then edited is refused, because
+two installations would no longer have the same tables under the same number.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def migrations_of(component: str, package: str) -> list[Migration]:
 
 
 async def migrate(connection: Any, migrations: list[Migration]) -> list[Migration]:
-    """Apply what is missing, all in one transaction, and return it. Idempotent, safe to run twice at once.
+    """Apply what is missing, all in one transaction, and return it. Idempotent, safe to run twice
+    at once.
 
     Raises `Conflict` when an applied migration has another text today.
     """

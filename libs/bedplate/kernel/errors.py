@@ -1,7 +1,7 @@
 """What can go wrong, sorted by what the caller can do about it.
 
-The docstring of a class is its public message when it is raised without one. Ids are attributes, so that
-a rim (HTTP, the bus) can show them without parsing text.
+The docstring of a class is its public message when it is raised without one. Ids are attributes, so
+that a rim (HTTP, the bus) can show them without parsing text.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Unavailable(BedplateError):
 class Fenced(BedplateError):
     """This attempt no longer holds its run: what it writes is refused.
 
-    Raised in the middle of a graph by anything that writes for an attempt (checkpoints, events). It is never
-    an answer to a client: the attempt stops without a word, because another one owns the run.
+    Raised in the middle of a graph by anything that writes for an attempt (checkpoints, events). It
+    is never an answer to a client: the attempt stops without a word, because another one owns the
+    run.
     """

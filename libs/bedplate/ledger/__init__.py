@@ -1,0 +1,39 @@
+"""The truth: threads, runs and the outbox in PostgreSQL.
+
+Cast: the *scheduler* creates, dispatches, cancels and expires; *executors* claim, renew, release,
+lose and finish. Both go through `Ledger`, which is the only code that writes these tables. Each
+verb is one statement where it is hot, one short transaction where it is not, and answers with what
+it found (`Applied`, `Superseded`, `Missing`), never with a bare boolean.
+
+Promises: at most one run of a thread is running (also a unique index); a run's attempt number grows
+with every claim; what an older attempt writes is refused; a change and the messages that tell of it
+are committed together. Not promised: that messages arrive once, or in order. Lock order: thread,
+run, outbox.
+"""
+
+from .connect import connect_pool
+from .messages import Finish
+from .moves import Applied, Claimed, Closed, Lost, Missing, Outcome, Renewal, Superseded
+from .outbox import Outbox, Outgoing, Publish
+from .parcels import Parcels
+from .runs import Ledger
+from .threads import Threads
+
+__all__ = [
+    "Applied",
+    "Claimed",
+    "Closed",
+    "Finish",
+    "Ledger",
+    "Lost",
+    "Missing",
+    "Outbox",
+    "Outcome",
+    "Outgoing",
+    "Parcels",
+    "Publish",
+    "Renewal",
+    "Superseded",
+    "Threads",
+    "connect_pool",
+]

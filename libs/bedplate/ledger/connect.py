@@ -1,0 +1,31 @@
+"""A pool of connections with the limits every service needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+
+# A statement slower than this is a fault, not patience: leases are 6 s.
+STATEMENT_S_MAX = 10.0
+
+
+async def connect_pool(uri: str, *, size_max: int, application: str, size_min: int = 1) -> Any:
+    """An asyncpg pool. UTC, because rows are shown as JSON text made by the server.
+
+    `jit` is off: our statements are short, and planning one with jit costs more than running it.
+    """
+    return await asyncpg.create_pool(
+        uri,
+        min_size=size_min,
+        max_size=size_max,
+        command_timeout=STATEMENT_S_MAX,
+        timeout=STATEMENT_S_MAX,
+        max_inactive_connection_lifetime=300.0,
+        server_settings={
+            "application_name": application,
+            "timezone": "UTC",
+            "jit": "off",
+            "idle_in_transaction_session_timeout": "30000",
+        },
+    )

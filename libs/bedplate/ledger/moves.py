@@ -1,0 +1,85 @@
+"""What goes into the ledger's verbs and what comes back, as values to match on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from bedplate_proto.vocabulary import CancelAction, RunStatus, ThreadStatus
+
+from bedplate.kernel.run import Ending
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """An attempt: a run that is ours until the lease ends. JSON parts are text as it was stored."""
+
+    run_id: UUID
+    thread_id: UUID
+    tenant: str
+    assistant_id: UUID
+    graph_id: str
+    kwargs: str
+    metadata: str
+    thread_metadata: str
+    attempt: int
+    failures: int
+    cancel: CancelAction | None
+    events_n: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ends its run, and what the thread shows from then on.
+
+    `values` None keeps what the thread shows; `thread_status` counts once no other run of the
+    thread is left; `events_n` is the number of the run's last event, the end event included.
+    """
+
+    ending: Ending
+    values: str | None
+    interrupts: str
+    error: str | None
+    thread_status: ThreadStatus
+    events_n: int
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The move was made."""
+
+
+@dataclass(frozen=True)
+class Superseded:
+    """Not made: the run is in another state, or another attempt owns it."""
+
+    status: RunStatus
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Not made: there is no such run any more."""
+
+
+Closed = Applied | Superseded | Missing
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What became of a run whose attempt died: it waits again, or (`is_last`) it ended in error."""
+
+    run_id: UUID
+    thread_id: UUID
+    tenant: str
+    attempt: int
+    is_last: bool
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What the renewal of many leases found: runs still held with their cancel request, and the
+    rest."""
+
+    held: dict[UUID, CancelAction | None]
+    superseded: set[UUID]

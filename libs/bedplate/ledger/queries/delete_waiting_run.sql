@@ -1,0 +1,12 @@
+-- delete_waiting_run: a run that never started vanishes; the thread is what it was. In lock_run's transaction.
+WITH removed AS (
+    DELETE FROM runs WHERE run_id = $1 AND status = 'pending' RETURNING run_id, thread_id
+)
+UPDATE threads
+   SET runs_active = threads.runs_active - 1, updated_at = now(),
+       status = CASE WHEN threads.runs_active > 1 THEN 'busy' ELSE threads.settled_status END,
+       current_run = nullif(threads.current_run, removed.run_id),
+       doomed_at = CASE WHEN threads.deletes_with_run THEN now() END
+  FROM removed
+ WHERE threads.thread_id = removed.thread_id
+RETURNING threads.runs_active

@@ -1,0 +1,2 @@
+-- get_parcel: by primary key.
+SELECT body FROM parcels WHERE parcel_id = $1

@@ -1,0 +1,91 @@
+"""The threads' verbs over PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from bedplate_proto.threads import CopyThread, CreateThread, UpdateThread
+from bedplate_proto.vocabulary import IfExists, ThreadStatus
+
+from bedplate.kernel.errors import Conflict, NotFound
+from bedplate.sql import Statements
+
+_sql = Statements("bedplate.ledger")
+
+Forget = Callable[[Any, Sequence[UUID]], Awaitable[None]]
+"""Removes the checkpoints of threads on a given connection, in its transaction."""
+Copy = Callable[[Any, UUID, UUID], Awaitable[None]]
+"""Copies the checkpoints of a thread to another id, likewise."""
+
+
+class Threads:
+    """Threads in PostgreSQL. Checkpoints belong to `bedplate.graphs`; `forget` and `copy` are its
+    hands here."""
+
+    def __init__(self, pool: Any, *, forget: Forget, copy: Copy) -> None:
+        self._pool = pool
+        self._forget = forget
+        self._copy = copy
+
+    async def create(self, order: CreateThread) -> str:
+        """The thread's row as JSON text. Raises `Conflict` when the id is taken."""
+        record = await self._pool.fetchrow(
+            _sql["create_thread"], order.thread_id, order.tenant, order.metadata
+        )
+        if record is None or not (record["is_new"] or order.if_exists is IfExists.DO_NOTHING):
+            raise Conflict("Thread already exists.", thread_id=str(order.thread_id))
+        return record["row"]
+
+    async def update(self, order: UpdateThread) -> str:
+        row = await self._pool.fetchval(
+            _sql["update_thread"], order.thread_id, order.tenant, order.metadata
+        )
+        if row is None:
+            raise NotFound("Thread not found.", thread_id=str(order.thread_id))
+        return row
+
+    async def delete(self, thread_ids: Sequence[UUID], *, tenant: str) -> dict[UUID, UUID | None]:
+        """Remove threads with everything that belongs to them; those there were, with the run they
+        were at.
+
+        A running run's row goes too, so whatever its executor still writes is refused.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            rows = await connection.fetch(_sql["lock_threads"], list(thread_ids), tenant)
+            found: dict[UUID, UUID | None] = {row["thread_id"]: row["current_run"] for row in rows}
+            if found:
+                # Rows first: a checkpoint being written now holds its run's row, and is waited for
+                # here.
+                await connection.execute(_sql["delete_threads"], list(found))
+                await self._forget(connection, list(found))
+        return found
+
+    async def copy(self, order: CopyThread) -> str:
+        """The copy's row as JSON text. Raises `NotFound`."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchval(
+                _sql["copy_thread"], order.thread_id, order.copy_id, order.tenant
+            )
+            if row is None:
+                raise NotFound("Thread not found.", thread_id=str(order.thread_id))
+            await self._copy(connection, order.thread_id, order.copy_id)
+        return row
+
+    async def record_state(
+        self, thread_id: UUID, *, values: str, interrupts: str, status: ThreadStatus
+    ) -> bool:
+        """Show an edited state; False when a run is in flight, or the thread is gone."""
+        found = await self._pool.fetchval(
+            _sql["record_state"], thread_id, values, interrupts, status
+        )
+        return found is not None
+
+    async def sweep_doomed(self, *, older_than_s: float, limit: int) -> int:
+        """Remove temporary threads whose run ended a while ago; how many."""
+        rows = await self._pool.fetch(_sql["find_doomed"], older_than_s, limit)
+        for tenant in {row["tenant"] for row in rows}:
+            ids = [row["thread_id"] for row in rows if row["tenant"] == tenant]
+            await self.delete(ids, tenant=tenant)
+        return len(rows)

@@ -1,0 +1,123 @@
+"""Messages about runs: the ticket, the facts, a run's own events, and orders that change runs."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from .envelope import Fact, Message
+from .vocabulary import (
+    CancelAction,
+    IfNotExists,
+    MultitaskStrategy,
+    RunStatus,
+)
+
+
+class RunReady(Message):
+    """A ticket: this run may be claimed now. A poke, not a promise: it may be late, lost or
+    doubled."""
+
+    run_id: UUID
+    thread_id: UUID
+    ticket: int = Field(
+        ge=1, description="Counts the tickets of this run; the message id is `run_id:ticket`."
+    )
+
+
+class RunCreated(Fact):
+    noun_participle: ClassVar[str] = "run.created"
+
+    run_id: UUID
+    thread_id: UUID
+    assistant_id: UUID
+    graph_id: str
+
+
+class RunFinished(Fact):
+    """A run reached its end. `has_next`: another run of the thread waits to be dispatched."""
+
+    noun_participle: ClassVar[str] = "run.finished"
+
+    run_id: UUID
+    thread_id: UUID
+    assistant_id: UUID
+    graph_id: str
+    status: RunStatus
+    attempt: int = Field(ge=0)
+    has_next: bool
+    is_rolled_back: bool
+    error: dict[str, Any] | None
+    webhook: str | None
+
+
+class RunEvent(Message):
+    """One line of a run's event stream: `{"n":12,"attempt":1,"event":"updates","data":{…}}`.
+
+    `n` counts the events of the *thread*, over all its runs, without holes (a crash that lost the
+    broker's data may skip ahead, never back). `event` is the name an SSE client sees. The last
+    event of a run is `end`, whose data is `{"status": …, "values": …}`; SSE clients see the
+    connection close instead.
+    """
+
+    n: int = Field(ge=1)
+    attempt: int = Field(ge=0)
+    event: str
+    data: Any
+
+
+class CreateRun(Message):
+    """Order to the scheduler. `kwargs`, `metadata` and the thread's parts are JSON text, stored as
+    they are."""
+
+    tenant: str
+    run_id: UUID
+    thread_id: UUID
+    assistant_id: UUID
+    graph_id: str
+    kwargs: str
+    metadata: str
+    thread_metadata: str = Field(description="Merged into the thread's metadata, key by key.")
+    thread_config: str = Field(description="Replaces the thread's config.")
+    multitask_strategy: MultitaskStrategy
+    if_not_exists: IfNotExists
+    after_s: float = Field(ge=0)
+    is_temporary: bool = Field(description="The thread is made for this run (a stateless run).")
+    deletes_thread: bool = Field(description="A temporary thread goes when its run ends.")
+
+
+class CancelRun(Message):
+    tenant: str
+    thread_id: UUID
+    run_id: UUID
+    action: CancelAction
+
+
+class CancelAnswer(Message):
+    """`stopped`: the run is over already; `stopping`: its executor was told, wait for the end
+    event."""
+
+    outcome: Literal["stopped", "stopping"]
+
+
+class DeleteRun(Message):
+    """Remove a run, what it saved, and its row. A running one is stopped first."""
+
+    tenant: str
+    thread_id: UUID
+    run_id: UUID
+
+
+class DeleteRunAnswer(Message):
+    """`finished`: the run is over; an executor must remove its checkpoints (`forget_run`)."""
+
+    outcome: Literal["deleted", "stopping", "finished"]
+
+
+class RunSignal(Message):
+    """A hint on `sig.<run>`: read the run's row again. May be lost; the next lease renewal tells
+    the same."""
+
+    run_id: UUID

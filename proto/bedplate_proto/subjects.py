@@ -1,0 +1,139 @@
+"""Who talks to whom: per subject the message, its one publisher, its consumers. A test holds the
+routes to it.
+
+Subjects are `<prefix>.v1.<rest>`; the prefix (`bedplate` unless configured) lets installations
+share a broker. Ids are single tokens, never user text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from . import runs, threads
+from .envelope import Message
+
+VERSION = "v1"
+DEFAULT_PREFIX = "bedplate"
+
+
+class Kind(StrEnum):
+    ORDER = "order"
+    """Request-reply on core NATS, one consumer of a queue group answers."""
+    FACT = "fact"
+    """A CloudEvent in LIFECYCLE."""
+    TICKET = "ticket"
+    """A work queue: one consumer takes it."""
+    EVENT = "event"
+    """A run's own events."""
+    HINT = "hint"
+    """Core NATS, may be lost."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`rest` with `{…}` for tokens that vary."""
+
+    rest: str
+    kind: Kind
+    message: type[Message]
+    publisher: str
+    consumers: tuple[str, ...]
+    answer: type[Message] | None = None
+
+    def at(self, prefix: str, **tokens: object) -> str:
+        """The concrete subject; every `{token}` must be given."""
+        return f"{prefix}.{VERSION}.{self.rest.format(**tokens)}"
+
+    def everywhere(self, prefix: str) -> str:
+        """The subject with `*` for every token."""
+        parts = ["*" if part.startswith("{") else part for part in self.rest.split(".")]
+        return f"{prefix}.{VERSION}." + ".".join(parts)
+
+
+GATEWAY, SCHEDULER, EXECUTOR = "gateway", "run-scheduler", "executor"
+WEBHOOKS, TRACER, OUTSIDE = "webhook-dispatcher", "tracer", "subscribers"
+
+
+def _to_scheduler(
+    verb: str, message: type[Message], answer: type[Message] | None = None
+) -> Subject:
+    return Subject(f"rpc.{SCHEDULER}.{verb}", Kind.ORDER, message, GATEWAY, (SCHEDULER,), answer)
+
+
+def _to_executor(verb: str, message: type[Message]) -> Subject:
+    return Subject(f"rpc.{EXECUTOR}.{verb}", Kind.ORDER, message, GATEWAY, (EXECUTOR,))
+
+
+CREATE_RUN = _to_scheduler("create_run", runs.CreateRun)
+CANCEL_RUN = _to_scheduler("cancel_run", runs.CancelRun, runs.CancelAnswer)
+DELETE_RUN = _to_scheduler("delete_run", runs.DeleteRun, runs.DeleteRunAnswer)
+CREATE_THREAD = _to_scheduler("create_thread", threads.CreateThread)
+UPDATE_THREAD = _to_scheduler("update_thread", threads.UpdateThread)
+DELETE_THREAD = _to_scheduler("delete_thread", threads.DeleteThread, threads.Nothing)
+COPY_THREAD = _to_scheduler("copy_thread", threads.CopyThread)
+PRUNE_THREADS = _to_scheduler("prune_threads", threads.PruneThreads, threads.PruneAnswer)
+
+READ_STATE = _to_executor("read_state", threads.ReadState)
+READ_HISTORY = _to_executor("read_history", threads.ReadHistory)
+UPDATE_STATE = _to_executor("update_state", threads.UpdateState)
+BULK_UPDATE_STATE = _to_executor("bulk_update_state", threads.BulkUpdateState)
+FORGET_RUN = _to_executor("forget_run", threads.ForgetRun)
+KEEP_LATEST = _to_executor("keep_latest", threads.KeepLatest)
+DRAW_GRAPH = _to_executor("draw_graph", threads.DrawGraph)
+READ_SCHEMAS = _to_executor("read_schemas", threads.ReadSchemas)
+READ_SUBGRAPHS = _to_executor("read_subgraphs", threads.ReadSubgraphs)
+
+REGISTER_GRAPHS = Subject(
+    f"rpc.{GATEWAY}.register_graphs",
+    Kind.ORDER,
+    threads.RegisterGraphs,
+    EXECUTOR,
+    (GATEWAY,),
+    threads.Nothing,
+)
+
+RUN_READY = Subject(
+    "dispatch.{pool}.{priority}", Kind.TICKET, runs.RunReady, SCHEDULER, (EXECUTOR,)
+)
+RUN_EVENT = Subject(
+    "ev.{tenant}.{thread}.{run}", Kind.EVENT, runs.RunEvent, EXECUTOR, (GATEWAY, OUTSIDE)
+)
+RUN_LIVE = Subject(
+    "live.{tenant}.{thread}.{run}", Kind.EVENT, runs.RunEvent, EXECUTOR, (GATEWAY, OUTSIDE)
+)
+RUN_CREATED = Subject(
+    "lc.{tenant}.run.created", Kind.FACT, runs.RunCreated, SCHEDULER, (TRACER, OUTSIDE)
+)
+RUN_FINISHED = Subject(
+    "lc.{tenant}.run.finished",
+    Kind.FACT,
+    runs.RunFinished,
+    EXECUTOR,
+    (SCHEDULER, WEBHOOKS, TRACER, OUTSIDE),
+)
+RUN_SIGNAL = Subject("sig.{run}", Kind.HINT, runs.RunSignal, SCHEDULER, (EXECUTOR,))
+GATEWAY_POKE = Subject(f"wake.{GATEWAY}", Kind.HINT, threads.GatewayPoke, GATEWAY, (GATEWAY,))
+SCHEDULER_WAKE = Subject(f"wake.{SCHEDULER}", Kind.HINT, threads.Nothing, EXECUTOR, (SCHEDULER,))
+
+ALL: tuple[Subject, ...] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Subject)
+)
+
+DEFAULT_POOL, DEFAULT_PRIORITY = "default", "normal"
+
+
+@dataclass(frozen=True)
+class RunAddress:
+    """Where a run's events live."""
+
+    tenant: str
+    thread_id: UUID
+    run_id: UUID
+
+    def stored(self, prefix: str) -> str:
+        return RUN_EVENT.at(prefix, tenant=self.tenant, thread=self.thread_id, run=self.run_id)
+
+    def live(self, prefix: str) -> str:
+        return RUN_LIVE.at(prefix, tenant=self.tenant, thread=self.thread_id, run=self.run_id)
