@@ -1,0 +1,216 @@
+"""`langgraph.json`: which graphs a project has and what they need.
+
+Paths in the file are relative to the file. What is wrong is refused with the key it stands under;
+what is unknown is a notice, because a project may be written for a newer server or for another one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict
+
+from bedplate.kernel.errors import Refused
+
+FILE_NAME = "langgraph.json"
+
+# Keys that concern building an image or a vendor's cloud: right to have, without effect here.
+_BUILD_KEYS = frozenset(
+    {
+        "$schema",
+        "api_version",
+        "base_image",
+        "dockerfile_lines",
+        "image_distro",
+        "keep_pkg_tools",
+        "node_version",
+        "pip_config_file",
+        "pip_installer",
+        "python_version",
+        "source",
+    }
+)
+_UNSERVED_KEYS = frozenset({"encryption", "priority", "ui", "ui_config"})
+_BLOCKS = ("store", "checkpointer", "auth", "http", "webhooks")
+_KNOWN_KEYS = _BUILD_KEYS | _UNSERVED_KEYS | {"graphs", "dependencies", "env", *_BLOCKS}
+_JAVASCRIPT = (".ts", ".mts", ".cts", ".js", ".mjs", ".cjs", ".tsx", ".jsx")
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+class GraphReference(BaseModel):
+    """Where a graph is: `name` in a Python file or in a module, never both."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    file: Path | None
+    module: str | None
+    name: str
+    description: str | None = None
+
+
+class ProjectConfig(BaseModel):
+    """A `langgraph.json` that was read and found right. The blocks for later parts are kept as they
+    are.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
+    graphs: dict[str, GraphReference]
+    import_paths: tuple[Path, ...]
+    env: dict[str, str]
+    store: dict[str, Any]
+    checkpointer: dict[str, Any]
+    auth: dict[str, Any]
+    http: dict[str, Any]
+    webhooks: dict[str, Any]
+    notices: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    def added_env(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The variables the file adds: never one that `environment` already has."""
+        return {name: value for name, value in self.env.items() if name not in environment}
+
+
+def load_config(path: Path) -> ProjectConfig:
+    """Read `path`, a `langgraph.json` or the folder it is in. Raises Refused, naming the key at
+    fault.
+    """
+    file = (path / FILE_NAME if path.is_dir() else path).absolute()
+    document = _document(file)
+    unknown = sorted(document.keys() - _KNOWN_KEYS)
+    unserved = sorted(document.keys() & _UNSERVED_KEYS)
+    return ProjectConfig(
+        path=file,
+        graphs=_graphs(document.get("graphs"), file),
+        import_paths=_import_paths(document.get("dependencies"), file),
+        env=_env(document.get("env"), file),
+        **{block: _block(document.get(block), block, file) for block in _BLOCKS},
+        notices=(
+            *(f"{file.name}: unknown key {key!r}, ignored" for key in unknown),
+            *(f"{file.name}: {key!r} has no effect on this server" for key in unserved),
+        ),
+    )
+
+
+def _document(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError:
+        raise Refused(f"There is no configuration file {file}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"The configuration file {file} cannot be read: {error}.") from error
+    try:
+        document: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Refused(f"{file} is not valid JSON: {error.msg} at {where}.") from None
+    if not isinstance(document, dict):
+        raise Refused(f"{file} must hold a JSON object.")
+    return cast("dict[str, Any]", document)
+
+
+def _graphs(entries: Any, file: Path) -> dict[str, GraphReference]:
+    if not isinstance(entries, dict) or not entries:
+        raise Refused(f"{file.name}: 'graphs' must map at least one graph id to a reference.")
+    return {
+        graph_id: _reference(entry, f"graphs.{graph_id}", file)
+        for graph_id, entry in cast("dict[str, Any]", entries).items()
+    }
+
+
+def _reference(entry: Any, key: str, file: Path) -> GraphReference:
+    described = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {"path": entry}
+    text, description = described.get("path"), described.get("description")
+    if not isinstance(text, str):
+        raise Refused(f"{file.name}: '{key}' must be a text, or an object with the text 'path'.")
+    if description is not None and not isinstance(description, str):
+        raise Refused(f"{file.name}: '{key}.description' must be a text.")
+    if key == "graphs.":
+        raise Refused(f"{file.name}: a graph id in 'graphs' must not be empty.")
+    location, colon, name = text.rpartition(":")
+    if not colon or not location or not name.isidentifier():
+        raise Refused(
+            f"{file.name}: '{key}' is {text!r};"
+            " a reference is './path/file.py:name' or 'package.module:name'."
+        )
+    if location.endswith(_JAVASCRIPT):
+        raise Refused(f"{file.name}: '{key}' is {text!r}; this server runs Python graphs only.")
+    if location.endswith(".py") or "/" in location or "\\" in location:
+        source = (file.parent / location).resolve()
+        if not source.is_file():
+            raise Refused(f"{file.name}: '{key}' names the file {source}, which does not exist.")
+        return GraphReference(
+            text=text, file=source, module=None, name=name, description=description
+        )
+    if not _MODULE.fullmatch(location):
+        raise Refused(f"{file.name}: '{key}' names {location!r}, which is no module name.")
+    return GraphReference(text=text, file=None, module=location, name=name, description=description)
+
+
+def _import_paths(entries: Any, file: Path) -> tuple[Path, ...]:
+    """The project's folder, then each local dependency as an installer would put it on the import
+    path.
+    """
+    if entries is None:
+        entries = []
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, str) for entry in cast("list[Any]", entries)
+    ):
+        raise Refused(f"{file.name}: 'dependencies' must be a list of texts.")
+    paths = [file.parent]
+    for number, entry in enumerate(cast("list[str]", entries)):
+        if not entry.startswith((".", "/")):
+            continue
+        folder = (file.parent / entry).resolve()
+        if not folder.is_dir():
+            raise Refused(
+                f"{file.name}: 'dependencies[{number}]' names the folder {folder},"
+                " which does not exist."
+            )
+        if (folder / "__init__.py").is_file():
+            paths.append(folder.parent)
+        paths.append(folder)
+        if (folder / "src").is_dir():
+            paths.append(folder / "src")
+    return tuple(dict.fromkeys(paths))
+
+
+def _env(entry: Any, file: Path) -> dict[str, str]:
+    if entry is None or entry == "":
+        return {}
+    if isinstance(entry, str):
+        source = file.parent / entry
+        if not source.is_file():
+            raise Refused(f"{file.name}: 'env' names the file {source}, which does not exist.")
+        return {name: value for name, value in dotenv_values(source).items() if value is not None}
+    if not isinstance(entry, dict):
+        raise Refused(f"{file.name}: 'env' must be the path of a dotenv file or an object.")
+    return {
+        name: _env_value(value, name, file) for name, value in cast("dict[str, Any]", entry).items()
+    }
+
+
+def _env_value(value: Any, name: str, file: Path) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    raise Refused(f"{file.name}: 'env.{name}' must be a text or a number.")
+
+
+def _block(entry: Any, key: str, file: Path) -> dict[str, Any]:
+    if entry is None:
+        return {}
+    if not isinstance(entry, dict):
+        raise Refused(f"{file.name}: '{key}' must be an object.")
+    return cast("dict[str, Any]", entry)
