@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .subjects import SCHEDULER
+from .subjects import DEFAULT_PREFIX, SCHEDULER
 
 MIB = 1024 * 1024
 HOUR_S = 3600.0
@@ -52,7 +52,7 @@ RUN_EVENTS = Stream(
     subjects=("ev.*.*.*",),
     retention="limits",
     age_s_max=6 * HOUR_S,
-    bytes_max=8 * 1024 * MIB,
+    bytes_max=4 * 1024 * MIB,
     messages_per_subject_max=50_000,
     allow_direct=True,
     republish=("ev.*.*.*", "live.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}"),
@@ -84,6 +84,12 @@ DEAD = Stream(
     bytes_max=512 * MIB,
     description="What no consumer could handle, with its reason.",
 )
+
+
+def installed_name(name: str, prefix: str) -> str:
+    """A stream's name in this installation."""
+    return name if prefix == DEFAULT_PREFIX else f"{prefix.upper()}_{name}"
+
 
 STREAMS: tuple[Stream, ...] = (RUN_EVENTS, RUN_DISPATCH, LIFECYCLE, DEAD)
 

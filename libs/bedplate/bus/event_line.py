@@ -1,0 +1,64 @@
+"""One event as one line of JSON, written and cut apart without parsing its data.
+
+`{"n":12,"attempt":1,"event":"updates","data":{…}}`, in this order and without spaces: the reader
+finds the parts by their fixed neighbours, so that a token's JSON is made once in the worker and
+never parsed again on its way. The name is a JSON text (node names may hold anything); an unescaped
+quote cannot occur in it, so `","data":` ends it for certain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+_ATTEMPT = b',"attempt":'
+_EVENT = b',"event":"'
+_DATA = b'","data":'
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`data` is JSON text. `sequence` is where its line begins in the stream, 0 if made from the
+    row."""
+
+    n: int
+    attempt: int
+    name: str
+    data: bytes
+    sequence: int = 0
+
+    @property
+    def id(self) -> str:
+        """The SSE id: the number decides, the sequence is a hint where to read on."""
+        return f"{self.n}-{self.sequence}"
+
+
+def line_of(n: int, attempt: int, name: str, data: bytes) -> bytes:
+    """The event's line with its line feed."""
+    return b'{"n":%d,"attempt":%d,"event":%b,"data":%b}\n' % (n, attempt, orjson.dumps(name), data)
+
+
+def event_of(line: bytes, sequence: int) -> Event:
+    """The event of a line without its line feed. Raises `ValueError` for anything `line_of` does
+    not write."""
+    attempt_at = line.index(_ATTEMPT)
+    event_at = line.index(_EVENT, attempt_at)
+    name_at = event_at + len(_EVENT)
+    data_at = line.index(_DATA, name_at)
+    name = orjson.loads(line[name_at - 1 : data_at + 1])
+    return Event(
+        n=int(line[5:attempt_at]),
+        attempt=int(line[attempt_at + len(_ATTEMPT) : event_at]),
+        name=name,
+        data=line[data_at + len(_DATA) : -1],
+        sequence=sequence,
+    )
+
+
+def position_of(event_id: str) -> tuple[int, int] | None:
+    """`(n, sequence)` of an SSE id, None if it is not one of ours."""
+    n, _, sequence = event_id.partition("-")
+    if not (n.isascii() and n.isdigit() and (sequence.isdigit() or not sequence)):
+        return None
+    return int(n), int(sequence or 0)

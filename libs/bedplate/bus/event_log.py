@@ -1,0 +1,293 @@
+"""The reading end of a run's events: replay by direct get, live tail by a core subscription, no
+hole provable.
+
+Cast: a `Tail` is this process's one subscription to a run's live subject, shared by everyone who
+follows it; a `Follower` is one reader with its position. Each live copy carries its stream sequence
+and that of the message before it on the same subject, so a follower knows whether it missed one; if
+so, or when its small buffer overflows because its client reads slowly, it drops the buffer and
+reads from the stream at its own pace. Nothing grows with a slow reader.
+
+Promised: every event after the given position, once, in order of `n`, up to `end`. Not promised:
+events the stream no longer holds (age, bytes); a reader that finds a hole at the beginning gets
+what is there. Source: facts/infra.md 3.2 and facts/lab/handoff.py (measured under drops and broker
+kills).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import nats.errors
+import orjson
+import structlog
+from bedplate_proto.envelope import CONTINUES_HEADER
+from bedplate_proto.streams import RUN_EVENTS
+from bedplate_proto.subjects import RunAddress
+from bedplate_proto.vocabulary import EventName
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from .broker import Bus
+from .event_line import Event, event_of
+
+log = structlog.get_logger()
+
+FOLLOWER_BYTES_MAX = 1_000_000
+# A follower reads again this often though nothing came, in case the very last live message was
+# dropped.
+_CHECK_S = 30.0
+_REPLAY_BATCH = 256
+_REPLAY_S_MAX = 5.0
+
+
+class EventLog:
+    """All followers of this process."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._tails: dict[str, Tail] = {}
+        bus.on_reconnected.append(self.check_all)
+
+    @asynccontextmanager
+    async def follow(
+        self, address: RunAddress, *, after_n: int = 0, from_sequence: int = 0
+    ) -> AsyncGenerator[Follower]:
+        """A follower that misses nothing from here on: subscribe first, then order the run.
+
+        The subscription leaves on the connection before any later request does, so a run ordered
+        inside this block cannot publish unseen.
+        """
+        subject = address.live(self._bus.prefix)
+        tail = self._tails.get(subject)
+        if tail is None:
+            tail = self._tails[subject] = Tail()
+            tail.subscription = await self._bus.client.subscribe(subject, cb=tail.heard)
+        follower = Follower(self._bus, address, after_n=after_n, from_sequence=from_sequence)
+        tail.followers.add(follower)
+        try:
+            yield follower
+        finally:
+            tail.followers.discard(follower)
+            if not tail.followers and self._tails.get(subject) is tail:
+                del self._tails[subject]
+                if tail.subscription is not None:
+                    with suppress(nats.errors.Error, OSError):
+                        await tail.subscription.unsubscribe()
+
+    def check_all(self) -> None:
+        """Everyone reads the stream again: the connection was away."""
+        for tail in self._tails.values():
+            for follower in tail.followers:
+                follower.check()
+
+    def check(self, address: RunAddress) -> None:
+        """The followers of one run read the stream again: its row says it is over."""
+        if tail := self._tails.get(address.live(self._bus.prefix)):
+            for follower in tail.followers:
+                follower.check()
+
+    async def last(self, address: RunAddress) -> Event | None:
+        """The newest whole event of a run that the stream still holds; long ones are read whole."""
+        newest: Event | None = None
+        follower = Follower(self._bus, address, after_n=0, from_sequence=0)
+        async for event in follower.stored():
+            newest = event
+        return newest
+
+
+class Tail:
+    """One live subscription and who follows it."""
+
+    def __init__(self) -> None:
+        self.subscription: Subscription | None = None
+        self.followers: set[Follower] = set()
+
+    async def heard(self, message: Msg) -> None:
+        for follower in self.followers:
+            follower.feed(message)
+
+
+class Follower:
+    """One reader of one run, positioned by event number and stream sequence."""
+
+    def __init__(self, bus: Bus, address: RunAddress, *, after_n: int, from_sequence: int) -> None:
+        self._bus = bus
+        self.address = address
+        self._subject = address.stored(bus.prefix)
+        self._n = after_n
+        self._sequence = max(from_sequence - 1, 0)
+        self._has_hint = from_sequence > 0
+        self._line = b""
+        self._line_at = 0
+        self._buffer: deque[Msg] = deque()
+        self._buffer_bytes = 0
+        self._must_read = True
+        self._starts_live = False
+        self._wanted = asyncio.Event()
+
+    def feed(self, message: Msg) -> None:
+        """A live message; dropped when the buffer is full, the stream has it."""
+        self._buffer_bytes += len(message.data)
+        if self._buffer_bytes > FOLLOWER_BYTES_MAX:
+            self._buffer.clear()
+            self._buffer_bytes = 0
+            self._must_read = True
+        else:
+            self._buffer.append(message)
+        self._wanted.set()
+
+    def check(self) -> None:
+        """Read the stream again soon."""
+        self._must_read = True
+        self._wanted.set()
+
+    def skip_stored(self) -> None:
+        """Start with what comes from now on (a join without position)."""
+        self._must_read = False
+        self._starts_live = True
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Events after the position, then live ones; ends after `end`."""
+        while True:
+            if self._must_read:
+                self._must_read = False
+                async for event in self.stored():
+                    yield event
+                    if event.name == EventName.END:
+                        return
+            while self._buffer and not self._must_read:
+                message = self._buffer.popleft()
+                self._buffer_bytes -= len(message.data)
+                for event in self._take_live(message):
+                    yield event
+                    if event.name == EventName.END:
+                        return
+            if self._must_read or self._buffer:
+                continue
+            self._wanted.clear()
+            try:
+                async with asyncio.timeout(_CHECK_S):
+                    await self._wanted.wait()
+            except TimeoutError:
+                self._must_read = True
+
+    def _take_live(self, message: Msg) -> list[Event]:
+        headers = message.headers or {}
+        sequence, previous = int(headers["Nats-Sequence"]), int(headers["Nats-Last-Sequence"])
+        if sequence <= self._sequence:
+            if _last_n(message.data) > self._n:
+                # Lower than where we were, yet news: the stream was made anew and counts from 1.
+                self._sequence = 0
+                self._must_read = True
+            return []
+        if previous > self._sequence and not (self._starts_live and self._sequence == 0):
+            self._must_read = True
+            return []
+        return self._take(sequence, message.data, CONTINUES_HEADER in headers)
+
+    def _take(self, sequence: int, body: bytes, is_continued: bool) -> list[Event]:
+        """The new events of a message; the end of a line that goes on is kept for the next one."""
+        self._sequence = sequence
+        if not (is_continued and self._line):
+            self._line, self._line_at = b"", sequence
+            if is_continued:
+                # We came in the middle of a line (its beginning is gone): up to its end there is
+                # nothing to read.
+                cut = body.find(b"\n") + 1
+                body = body[cut:] if cut else b""
+        *lines, rest = (self._line + body).split(b"\n")
+        events: list[Event] = []
+        for line in lines:
+            at = self._line_at or sequence
+            self._line_at = sequence
+            if line and (event := _event(line, at)) is not None and event.n > self._n:
+                self._n = event.n
+                events.append(event)
+        self._line = rest
+        if rest and not is_continued:
+            self._line_at = sequence
+        return events
+
+    async def stored(self) -> AsyncIterator[Event]:
+        """What the stream holds after the position."""
+        while True:
+            batch, is_last = await self._read_batch()
+            if self._has_hint:
+                self._has_hint = False
+                # The hint is where the client's last event stands; if it does not stand there, the
+                # stream is another one than the client saw: read all of it, the number decides.
+                if not batch or _first_n(batch[0][1]) > self._n:
+                    self._sequence = 0
+                    continue
+            for sequence, body, is_continued in batch:
+                for event in self._take(sequence, body, is_continued):
+                    yield event
+            if is_last:
+                return
+
+    async def _read_batch(self) -> tuple[list[tuple[int, bytes, bool]], bool]:
+        """Up to 256 messages after the position, and whether these were all."""
+        request = orjson.dumps(
+            {"seq": self._sequence + 1, "next_by_subj": self._subject, "batch": _REPLAY_BATCH}
+        )
+        where = f"$JS.API.DIRECT.GET.{self._bus.stream(RUN_EVENTS.name)}"
+        while True:
+            found: list[tuple[int, bytes, bool]] = []
+            closing: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+            async def heard(
+                message: Msg,
+                found: list[tuple[int, bytes, bool]] = found,
+                closing: asyncio.Future[int] = closing,
+            ) -> None:
+                headers = message.headers or {}
+                if status := headers.get("Status"):
+                    if not closing.done():
+                        pending = int(headers.get("Nats-Num-Pending", "0") or 0)
+                        closing.set_result(pending if status == "204" else 0)
+                    return
+                found.append(
+                    (int(headers["Nats-Sequence"]), message.data, CONTINUES_HEADER in headers)
+                )
+
+            inbox = self._bus.client.new_inbox()
+            subscription: Subscription | None = None
+            try:
+                subscription = await self._bus.client.subscribe(inbox, cb=heard)
+                await self._bus.client.publish(where, request, reply=inbox)
+                async with asyncio.timeout(_REPLAY_S_MAX):
+                    pending = await closing
+            except (TimeoutError, nats.errors.Error, OSError) as error:
+                log.warning("events.replay_delayed", why=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(0.2)
+            else:
+                return found, pending == 0
+            finally:
+                if subscription is not None:
+                    with suppress(nats.errors.Error, OSError):
+                        await subscription.unsubscribe()
+
+
+def _event(line: bytes, sequence: int) -> Event | None:
+    try:
+        return event_of(line, sequence)
+    except ValueError:
+        # Half a line that a dead attempt left: its successor ended it with a line feed.
+        log.debug("event.unreadable", sequence=sequence)
+        return None
+
+
+def _first_n(body: bytes) -> int:
+    """Number of the first whole event of a message; 0 when it begins inside a line."""
+    event = _event(body.split(b"\n", 1)[0], 0)
+    return event.n if event else 0
+
+
+def _last_n(body: bytes) -> int:
+    """Number of the last whole event of a message, likewise."""
+    lines = [line for line in body.split(b"\n") if line]
+    event = _event(lines[-1], 0) if lines else None
+    return event.n if event else 0

@@ -1,0 +1,187 @@
+"""The writing end of a run's events: numbered, in order, once, and only by the attempt that owns
+the run.
+
+One publish is in flight at a time; what accumulates meanwhile travels in the next message: no delay
+when idle, batches under load. Each publish says which message of the subject it follows
+(`Nats-Expected-Last-Subject-Sequence`), so an attempt that another one overtook is refused by the
+broker itself. No message id is needed: a publish whose answer was lost is found again by reading
+the subject's last message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import nats.errors
+import orjson
+import structlog
+from bedplate_proto.envelope import CONTINUES_HEADER, MESSAGE_BYTES_MAX
+from bedplate_proto.streams import RUN_EVENTS
+from bedplate_proto.subjects import RunAddress
+
+from bedplate.kernel.errors import Fenced
+
+from .broker import PUBLISH_S_MAX, Bus
+from .event_line import event_of, line_of
+
+log = structlog.get_logger()
+
+# More than this waiting for the broker: the graph waits too, instead of the worker growing.
+BUFFER_BYTES_MAX = 8_000_000
+# Where numbering goes on when an earlier attempt's events are gone with the broker's data: further
+# than any attempt can have come, because numbers never go backwards.
+SKIP_AHEAD = 1_000_000
+_WRONG_LAST_SEQUENCE = 10071
+_RETRY_S = 0.25
+
+StillOurs = Callable[[], Awaitable[bool]]
+"""Asks PostgreSQL whether the attempt still holds the run."""
+
+
+class EventWriter:
+    """`put` events, `pump` them out beside the graph, `drain` before finishing."""
+
+    def __init__(
+        self, bus: Bus, address: RunAddress, *, attempt: int, base_n: int, still_ours: StillOurs
+    ) -> None:
+        self._bus = bus
+        self._subject = address.stored(bus.prefix)
+        self._attempt = attempt
+        self._still_ours = still_ours
+        self._last_sequence = 0
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._in_flight = False
+        self._more = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.n = base_n
+        """Number of the last event that was put."""
+
+    async def open(self) -> None:
+        """Find where an earlier attempt stopped. The first attempt of a run starts at its base."""
+        if self._attempt == 1:
+            return
+        last = await self._last_message()
+        if last is None:
+            self.n += SKIP_AHEAD * (self._attempt - 1)
+            return
+        self._last_sequence, body, is_inside_line = last
+        if is_inside_line or not body.endswith(b"\n"):
+            # The attempt died in the middle of a long line: what is there cannot be numbered.
+            self.n += SKIP_AHEAD * (self._attempt - 1)
+            self._waiting.append(b"\n")
+            return
+        self.n = max(self.n, event_of(body[:-1].rsplit(b"\n", 1)[-1], 0).n)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Number an event and queue it. Await `room` now and then."""
+        self.n += 1
+        line = line_of(self.n, self._attempt, name, data)
+        self._waiting.append(line)
+        self._waiting_bytes += len(line)
+        self._empty.clear()
+        self._more.set()
+        if self._waiting_bytes > BUFFER_BYTES_MAX:
+            self._room.clear()
+
+    async def room(self) -> None:
+        """Returns once there is room for more events."""
+        await self._room.wait()
+
+    async def drain(self) -> None:
+        """Returns when the broker has everything that was put. The caller sets the limit."""
+        await self._empty.wait()
+
+    async def pump(self) -> None:
+        """Publish for ever; cancel it when done. Raises `Fenced` when another attempt has written."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            while self._waiting:
+                lines, self._waiting, self._waiting_bytes = self._waiting, [], 0
+                self._room.set()
+                for body, is_continued in _messages(lines):
+                    await self._publish(body, is_continued)
+            self._empty.set()
+
+    async def _publish(self, body: bytes, is_continued: bool) -> None:
+        failures = 0
+        while True:
+            headers = {"Nats-Expected-Last-Subject-Sequence": str(self._last_sequence)}
+            if is_continued:
+                headers[CONTINUES_HEADER] = "1"
+            try:
+                reply = await self._bus.client.request(
+                    self._subject, body, timeout=PUBLISH_S_MAX, headers=headers
+                )
+                answer: dict[str, Any] = orjson.loads(reply.data)
+            except (TimeoutError, nats.errors.Error, OSError) as error:
+                answer = {"error": {"description": f"{type(error).__name__}: {error}"}}
+            if (problem := answer.get("error")) is None:
+                self._last_sequence = answer["seq"]
+                return
+            if problem.get("err_code") == _WRONG_LAST_SEQUENCE and await self._is_settled(body):
+                return
+            failures += 1
+            if failures == 1:
+                log.warning("events.delayed", subject=self._subject, why=problem.get("description"))
+            await asyncio.sleep(min(_RETRY_S * failures, 2.0))
+
+    async def _is_settled(self, body: bytes) -> bool:
+        """The subject's last message is not the one we wrote last. True: this body is stored
+        already.
+
+        False: publish again, after the message that is there (the broker lost or aged out what we
+        had written).
+        """
+        last = await self._last_message()
+        if last is not None and last[1] == body:
+            self._last_sequence = last[0]
+            return True
+        if last is not None and last[0] > self._last_sequence:
+            raise Fenced("another attempt writes this run's events", subject=self._subject)
+        if not await self._still_ours():
+            raise Fenced("another attempt owns the run", subject=self._subject)
+        self._last_sequence = 0 if last is None else last[0]
+        return False
+
+    async def _last_message(self) -> tuple[int, bytes, bool] | None:
+        """(sequence, body, whether it continues a line) of the newest message of the run."""
+        request = orjson.dumps({"last_by_subj": self._subject})
+        where = f"$JS.API.DIRECT.GET.{self._bus.stream(RUN_EVENTS.name)}"
+        while True:
+            try:
+                reply = await self._bus.client.request(where, request, timeout=PUBLISH_S_MAX)
+            except (TimeoutError, nats.errors.Error, OSError) as error:
+                log.warning("events.delayed", subject=self._subject, why=type(error).__name__)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            headers = reply.headers or {}
+            if headers.get("Status") == "404":
+                return None
+            return int(headers["Nats-Sequence"]), reply.data, CONTINUES_HEADER in headers
+
+
+def _messages(lines: list[bytes]) -> list[tuple[bytes, bool]]:
+    """Lines packed into messages; a line longer than a message goes on in the next ones."""
+    packed: list[tuple[bytes, bool]] = []
+    batch: list[bytes] = []
+    size = 0
+    for line in lines:
+        if batch and size + len(line) > MESSAGE_BYTES_MAX:
+            packed.append((b"".join(batch), False))
+            batch, size = [], 0
+        if len(line) > MESSAGE_BYTES_MAX:
+            cuts = range(0, len(line), MESSAGE_BYTES_MAX)
+            packed += [(line[at : at + MESSAGE_BYTES_MAX], at > 0) for at in cuts]
+        else:
+            batch.append(line)
+            size += len(line)
+    if batch:
+        packed.append((b"".join(batch), False))
+    return packed

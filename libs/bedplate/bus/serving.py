@@ -1,0 +1,238 @@
+"""Orders and facts served through FastStream: a table of subject → bound method, no handler layer.
+
+An order's handler takes the order's model and returns bytes (JSON as it is), a model, or None. What
+it raises goes back to the asker. A fact's handler takes the fact's model; what it raises decides
+about redelivery: `Unavailable` and unknown exceptions come back after a growing delay, `Refused`
+and a malformed body go to DEAD with their reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import orjson
+import structlog
+from bedplate_proto.envelope import (
+    ERROR_HEADER,
+    MESSAGE_BYTES_MAX,
+    PARCEL_HEADER,
+    CloudEvent,
+    Fact,
+    Message,
+)
+from bedplate_proto.streams import Consumer
+from bedplate_proto.subjects import VERSION, Kind, Subject
+from faststream import AckPolicy
+from faststream.nats import ConsumerConfig, JStream, NatsBroker, NatsMessage, PullSub
+from faststream.response import Response
+from pydantic import BaseModel, ValidationError
+
+from bedplate.kernel.errors import BedplateError, Refused, Unavailable
+from bedplate.kernel.retry import retry_delay_s
+
+from .broker import Bus
+from .refusals import order_error
+
+log = structlog.get_logger()
+
+Verb = Callable[[Any], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """`verb` answers `subject`; replicas of the service share the work."""
+
+    subject: Subject
+    verb: Verb
+
+
+@dataclass(frozen=True)
+class Listen:
+    """`verb` hears every fact of `subject` through a durable consumer, `workers` at a time."""
+
+    subject: Subject
+    consumer: Consumer
+    verb: Verb
+    workers: int
+
+
+@dataclass(frozen=True)
+class Hint:
+    """`verb` is told each time, in every replica; may be lost. Its message is passed on."""
+
+    subject: Subject
+    verb: Verb
+
+
+Route = Order | Listen | Hint
+
+
+class Served:
+    """A service's routes on the bus, from `start` to `stop`."""
+
+    def __init__(self, bus: Bus, url: str, *, service: str, routes: Sequence[Route]) -> None:
+        self._bus = bus
+        self._rng = Random()
+        self._service = service
+        self._broker = NatsBroker(
+            url.split(","),
+            name=f"{service}-routes",
+            apply_types=False,
+            logger=None,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.25,  # pyright: ignore[reportArgumentType]
+            ping_interval=10,
+            graceful_timeout=10.0,
+            ack_policy=AckPolicy.MANUAL,
+        )
+        for route in routes:
+            self._add(route)
+
+    async def start(self) -> None:
+        await self._broker.start()
+
+    async def stop(self) -> None:
+        await self._broker.stop()
+
+    def _add(self, route: Route) -> None:
+        prefix = self._bus.prefix
+        match route:
+            case Order(subject, verb):
+                assert subject.kind is Kind.ORDER, subject
+                subscribe = self._broker.subscriber(
+                    subject.everywhere(prefix), queue=self._service, decoder=_whole, no_reply=False
+                )
+                subscribe(self._answering(subject, verb))
+            case Hint(subject, verb):
+                subscribe = self._broker.subscriber(
+                    subject.everywhere(prefix), decoder=_whole, no_reply=True
+                )
+                subscribe(self._hinted(subject, verb))
+            case Listen(subject, consumer, verb, workers):
+                assert subject.kind is Kind.FACT, subject
+                subscribe = self._broker.subscriber(
+                    f"{prefix}.{VERSION}.{consumer.filter}",
+                    stream=JStream(self._bus.stream(consumer.stream), declare=False),
+                    durable=consumer.name,
+                    pull_sub=PullSub(batch_size=1, timeout=5.0),
+                    config=ConsumerConfig(
+                        ack_wait=consumer.ack_wait_s,
+                        max_ack_pending=consumer.ack_pending_max,
+                        max_deliver=consumer.deliver_max,
+                    ),
+                    max_workers=workers,
+                    decoder=_whole,
+                    no_reply=True,
+                )
+                subscribe(self._listening(subject, consumer, verb))
+
+    def _answering(
+        self, subject: Subject, verb: Verb
+    ) -> Callable[[NatsMessage], Awaitable[Response]]:
+        model = subject.message
+
+        async def answer(message: NatsMessage) -> Response:
+            try:
+                body = await self._body(message)
+                return await self._reply(await verb(model.model_validate_json(body)))
+            except Exception as error:
+                told = order_error(error)
+                if told.kind == "internal":
+                    log.exception("order.failed", order=subject.rest)
+                return _response(told.model_dump_json().encode(), {ERROR_HEADER: told.kind})
+
+        return answer
+
+    def _hinted(self, subject: Subject, verb: Verb) -> Callable[[NatsMessage], Awaitable[None]]:
+        async def hinted(message: NatsMessage) -> None:
+            try:
+                await verb(subject.message.model_validate_json(message.body))
+            except Exception:
+                log.exception("hint.failed", hint=subject.rest)
+
+        return hinted
+
+    def _listening(
+        self, subject: Subject, consumer: Consumer, verb: Verb
+    ) -> Callable[[NatsMessage], Awaitable[None]]:
+        model = subject.message
+        assert issubclass(model, Fact)
+
+        async def listen(message: NatsMessage) -> None:
+            try:
+                event = CloudEvent.model_validate_json(message.body)
+                await verb(model.model_validate(event.data))
+            except (ValidationError, Refused) as error:
+                await self._bury(message, error)
+            except Exception as error:
+                delivered = message.raw_message.metadata.num_delivered
+                delay_s = max(0.1, retry_delay_s(delivered, rng=self._rng, base_s=0.5, cap_s=20.0))
+                if not isinstance(error, Unavailable | OSError | TimeoutError):
+                    log.exception("fact.failed", fact=subject.rest, delivered=delivered)
+                if delivered >= consumer.deliver_max > 0:
+                    await self._bury(message, error)
+                else:
+                    await message.nack(delay=delay_s)
+            else:
+                await message.ack()
+
+        return listen
+
+    async def _bury(self, message: NatsMessage, error: Exception) -> None:
+        """To DEAD with the reason, then off the consumer. If DEAD cannot take it, it comes back."""
+        reason = (
+            error.message
+            if isinstance(error, BedplateError)
+            else f"{type(error).__name__}: {error}"
+        )
+        subject = f"{self._bus.prefix}.{VERSION}.dead.{self._service}.fact"
+        letter = {
+            "subject": message.raw_message.subject,
+            "reason": reason,
+            "body": message.body.decode("utf-8", "replace"),
+        }
+        metadata = message.raw_message.metadata
+        msg_id = f"{self._service}:{metadata.stream}:{metadata.sequence.stream}"
+        try:
+            await self._bus.publish(subject, orjson.dumps(letter), msg_id=msg_id)
+        except Unavailable:
+            await message.nack(delay=5.0)
+            return
+        log.error("fact.buried", fact=message.raw_message.subject, reason=reason)
+        await message.reject()
+
+    async def _body(self, message: NatsMessage) -> bytes:
+        if PARCEL_HEADER in message.headers:
+            return await self._bus.unpacked(message.raw_message)
+        return message.body
+
+    async def _reply(self, answer: Any) -> Response:
+        if isinstance(answer, BaseModel):
+            body = answer.model_dump_json().encode()
+        elif isinstance(answer, bytes):
+            body = answer
+        elif isinstance(answer, str):
+            body = answer.encode()
+        else:
+            assert answer is None, type(answer)
+            body = b"{}"
+        if len(body) <= MESSAGE_BYTES_MAX:
+            return _response(body, {})
+        if self._bus.carrier is None:
+            raise Refused("the answer is larger than a message may be")
+        return _response(b"", {PARCEL_HEADER: str(await self._bus.carrier.put(body))})
+
+
+async def _whole(message: NatsMessage) -> NatsMessage:
+    """The handler gets the message as it came: it knows its model, and decodes faster than a guess."""
+    return message
+
+
+def _response(body: bytes, headers: dict[str, str]) -> Response:
+    return Response(body, headers={"content-type": "application/json", **headers})
+
+
+__all__ = ["Hint", "Listen", "Message", "Order", "Route", "Served"]
