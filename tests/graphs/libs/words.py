@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+
+def joined(*words: str) -> str:
+    return " ".join(words)

@@ -1,0 +1,1 @@
+"""Named like a folder of the server on purpose: a project may have its own `services`."""
