@@ -24,7 +24,7 @@ class Unreachable(Exception):
     """A server that is needed at start did not answer in time. Exit code 69."""
 
     def __init__(self, server: str, *, waited_s: float, because: BaseException | None) -> None:
-        reason = f": {because or type(because).__name__}" if because is not None else ""
+        reason = f": {str(because) or type(because).__name__}" if because is not None else ""
         super().__init__(f"{server} cannot be reached (waited {waited_s:.0f} s){reason}")
         self.server = server
         self.waited_s = waited_s

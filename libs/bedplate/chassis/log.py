@@ -37,6 +37,7 @@ _LEADING = ("at", "level", "event", "service", "pid")
 # A traceback of user code can be endless (recursion); its end says what happened.
 _TRACEBACK_CHARS_MAX = 16_384
 _COLORS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31"}
+_encoder = json.JSONEncoder(default=str, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _INSTALLED = tuple(
     {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
@@ -109,7 +110,11 @@ def _explained(_logger: Any, _method: str, event: Event) -> Event:
 
 
 def _as_json(_logger: Any, _method: str, event: Event) -> str:
-    return json.dumps(event, default=str, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return _encoder.encode(event)
+    except (TypeError, ValueError):
+        # An odd key, NaN, a cycle: a log line must neither break its writer nor its reader.
+        return _encoder.encode({str(key): str(value) for key, value in event.items()})
 
 
 def _pretty(has_colors: bool) -> Processor:

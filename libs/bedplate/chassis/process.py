@@ -330,6 +330,9 @@ async def _endless(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def _named(resource: Resource) -> str:
-    # Those made with @asynccontextmanager are all of one class; their function has the name.
-    function = getattr(resource, "func", None)
-    return getattr(function, "__name__", None) or type(resource).__name__
+    # Those made with @asynccontextmanager are all of one class; their generator has the name.
+    for holder in (resource, getattr(resource, "gen", None)):
+        for attribute in ("name", "__name__"):
+            if isinstance(name := getattr(holder, attribute, None), str):
+                return name
+    return type(resource).__name__
