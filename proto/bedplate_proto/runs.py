@@ -62,7 +62,7 @@ class RunEvent(Message):
     connection close instead.
     """
 
-    n: int = Field(ge=1)
+    n: int = Field(ge=0, description="0 only for the end of a run that never started.")
     attempt: int = Field(ge=0)
     event: str
     data: Any

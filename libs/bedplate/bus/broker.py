@@ -46,10 +46,22 @@ class Carrier(Protocol):
 
 
 class Bus:
-    """A connected client with the installation's prefix. Close it with `close`."""
+    """A client with the installation's prefix; usable inside `async with`, or between `open` and
+    `close`."""
 
-    def __init__(self, client: Client, *, prefix: str, carrier: Carrier | None) -> None:
-        self.client = client
+    name = "NATS"
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        client_name: str,
+        prefix: str = DEFAULT_PREFIX,
+        carrier: Carrier | None = None,
+    ) -> None:
+        self._url = url
+        self._client_name = client_name
+        self.client = Client()
         self.prefix = prefix
         self.carrier = carrier
         self.on_reconnected: list[Callable[[], None]] = []
@@ -58,15 +70,18 @@ class Bus:
     async def connect(
         cls, url: str, *, name: str, prefix: str = DEFAULT_PREFIX, carrier: Carrier | None = None
     ) -> Bus:
+        """An open one."""
+        bus = cls(url, client_name=name, prefix=prefix, carrier=carrier)
+        await bus.open()
+        return bus
+
+    async def open(self) -> None:
         """Raises `Unavailable` when the server does not answer, `TooOld` when it is below 2.12."""
-        client = Client()
-        bus = cls(client, prefix=prefix, carrier=carrier)
+        self.client = client = Client()
 
         async def reconnected() -> None:
-            log.warning(
-                "broker.reconnected", server=client.connected_url and client.connected_url.netloc
-            )
-            for told in bus.on_reconnected:
+            log.warning("broker.reconnected")
+            for told in self.on_reconnected:
                 told()
 
         async def failed(error: Exception) -> None:
@@ -74,19 +89,22 @@ class Bus:
 
         try:
             await client.connect(
-                servers=url.split(","),
-                name=name,
+                servers=self._url.split(","),
+                name=self._client_name,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.25,  # pyright: ignore[reportArgumentType]
                 connect_timeout=2,
                 ping_interval=10,
                 max_outstanding_pings=2,
+                # At start the caller decides how long to wait; afterwards the client does, for
+                # ever.
                 allow_reconnect=True,
                 reconnected_cb=reconnected,
                 error_cb=failed,
             )
         except (OSError, TimeoutError, nats.errors.Error) as error:
-            raise Unavailable(f"NATS cannot be reached at {_shown(url)}: {error}") from error
+            await client.close()
+            raise Unavailable(f"NATS cannot be reached at {_shown(self._url)}: {error}") from error
         version = _version(client)
         if version < VERSION_MIN:
             await client.close()
@@ -94,7 +112,6 @@ class Bus:
                 f"NATS {'.'.join(map(str, version))} is too old: 2.12 or newer is needed"
                 " (direct get, strict JetStream API)"
             )
-        return bus
 
     async def close(self) -> None:
         """Send what is buffered, bounded, and leave."""
@@ -104,6 +121,13 @@ class Bus:
         except (TimeoutError, nats.errors.Error, OSError):
             log.warning("broker.flush_skipped")
         await self.client.close()
+
+    async def __aenter__(self) -> Bus:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def ready(self) -> str | None:
         """Why the broker cannot be used now."""

@@ -203,8 +203,10 @@ class Follower:
         for line in lines:
             at = self._line_at or sequence
             self._line_at = sequence
-            if line and (event := _event(line, at)) is not None and event.n > self._n:
-                self._n = event.n
+            event = _event(line, at) if line else None
+            # The end of a run that never started has no number of its own.
+            if event and (event.n > self._n or event.name == EventName.END):
+                self._n = max(event.n, self._n)
                 events.append(event)
         self._line = rest
         if rest and not is_continued:

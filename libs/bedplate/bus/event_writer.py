@@ -11,7 +11,8 @@ the subject's last message.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import nats.errors
@@ -62,18 +63,18 @@ class EventWriter:
         self.n = base_n
         """Number of the last event that was put."""
 
-    async def open(self) -> None:
-        """Find where an earlier attempt stopped. The first attempt of a run starts at its base."""
-        if self._attempt == 1:
+    async def open(self, *, continues: bool) -> None:
+        """Find where an earlier attempt stopped, if there was one; else start at the base."""
+        if not continues:
             return
         last = await self._last_message()
         if last is None:
-            self.n += SKIP_AHEAD * (self._attempt - 1)
+            self.n += SKIP_AHEAD * self._attempt
             return
         self._last_sequence, body, is_inside_line = last
         if is_inside_line or not body.endswith(b"\n"):
             # The attempt died in the middle of a long line: what is there cannot be numbered.
-            self.n += SKIP_AHEAD * (self._attempt - 1)
+            self.n += SKIP_AHEAD * self._attempt
             self._waiting.append(b"\n")
             return
         self.n = max(self.n, event_of(body[:-1].rsplit(b"\n", 1)[-1], 0).n)
@@ -98,16 +99,21 @@ class EventWriter:
         await self._empty.wait()
 
     async def pump(self) -> None:
-        """Publish for ever; cancel it when done. Raises `Fenced` when another attempt has written."""
+        """Publish for ever; cancel it when done. Raises `Fenced` when another attempt has
+        written."""
         while True:
             await self._more.wait()
             self._more.clear()
             while self._waiting:
                 lines, self._waiting, self._waiting_bytes = self._waiting, [], 0
                 self._room.set()
-                for body, is_continued in _messages(lines):
-                    await self._publish(body, is_continued)
+                await self.send(lines)
             self._empty.set()
+
+    async def send(self, lines: list[bytes]) -> None:
+        """Publish lines in as few messages as they fit in; returns when the broker has them."""
+        for body, is_continued in _messages(lines):
+            await self._publish(body, is_continued)
 
     async def _publish(self, body: bytes, is_continued: bool) -> None:
         failures = 0
@@ -185,3 +191,32 @@ def _messages(lines: list[bytes]) -> list[tuple[bytes, bool]]:
     if batch:
         packed.append((b"".join(batch), False))
     return packed
+
+
+async def close_events(
+    bus: Bus,
+    address: RunAddress,
+    *,
+    attempt: int,
+    closing: Sequence[tuple[str, bytes]],
+    limit_s: float,
+) -> None:
+    """Write the last events of a run that no attempt will end: it was lost, or cancelled before it
+    began.
+
+    Best effort: a reader that misses them finds the end in the run's row. A run that never started
+    has no place in its thread's numbering; its end has the number 0.
+    """
+
+    async def ours() -> bool:
+        return True
+
+    writer = EventWriter(bus, address, attempt=attempt, base_n=0, still_ours=ours)
+    with suppress(TimeoutError, Fenced):
+        async with asyncio.timeout(limit_s):
+            await writer.open(continues=attempt > 0)
+            lines = [
+                line_of(writer.n + k if attempt else 0, attempt, name, data)
+                for k, (name, data) in enumerate(closing, start=1)
+            ]
+            await writer.send(lines)

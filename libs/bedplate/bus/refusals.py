@@ -39,7 +39,8 @@ def error_from(kind: str, body: bytes) -> BedplateError:
 
 
 def order_error(error: Exception) -> OrderError:
-    """What the asker is told. A failure that is not of our tree is named, but its text stays here."""
+    """What the asker is told. A failure that is not of our tree is named, but its text stays
+    here."""
     if isinstance(error, ValidationError):
         return OrderError(kind="refused", message=_first_problem(error))
     for kind, found in _KINDS.items():

@@ -73,6 +73,8 @@ Route = Order | Listen | Hint
 class Served:
     """A service's routes on the bus, from `start` to `stop`."""
 
+    name = "routes"
+
     def __init__(self, bus: Bus, url: str, *, service: str, routes: Sequence[Route]) -> None:
         self._bus = bus
         self._rng = Random()
@@ -96,6 +98,13 @@ class Served:
 
     async def stop(self) -> None:
         await self._broker.stop()
+
+    async def __aenter__(self) -> Served:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     def _add(self, route: Route) -> None:
         prefix = self._bus.prefix
@@ -227,7 +236,8 @@ class Served:
 
 
 async def _whole(message: NatsMessage) -> NatsMessage:
-    """The handler gets the message as it came: it knows its model, and decodes faster than a guess."""
+    """The handler gets the message as it came: it knows its model, and decodes faster than a
+    guess."""
     return message
 
 

@@ -11,7 +11,7 @@ are committed together. Not promised: that messages arrive once, or in order. Lo
 run, outbox.
 """
 
-from .connect import connect_pool
+from .connect import NOT_THERE_YET, make_pool
 from .messages import Finish
 from .moves import Applied, Claimed, Closed, Lost, Missing, Outcome, Renewal, Superseded
 from .outbox import Outbox, Outgoing, Publish
@@ -20,6 +20,7 @@ from .runs import Ledger
 from .threads import Threads
 
 __all__ = [
+    "NOT_THERE_YET",
     "Applied",
     "Claimed",
     "Closed",
@@ -35,5 +36,5 @@ __all__ = [
     "Renewal",
     "Superseded",
     "Threads",
-    "connect_pool",
+    "make_pool",
 ]

@@ -10,12 +10,24 @@ import asyncpg
 STATEMENT_S_MAX = 10.0
 
 
-async def connect_pool(uri: str, *, size_max: int, application: str, size_min: int = 1) -> Any:
-    """An asyncpg pool. UTC, because rows are shown as JSON text made by the server.
+# What a server says that is not there yet, or is just starting.
+NOT_THERE_YET: tuple[type[Exception], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+)
 
-    `jit` is off: our statements are short, and planning one with jit costs more than running it.
+
+def make_pool(uri: str, *, size_max: int, application: str, size_min: int = 1) -> Any:
+    """An asyncpg pool, not connected yet: enter it, or await it.
+
+    UTC, because rows are shown as JSON text made by the server. `jit` is off: our statements are
+    short, and planning one with jit costs more than running it.
     """
-    return await asyncpg.create_pool(
+    return asyncpg.create_pool(
         uri,
         min_size=size_min,
         max_size=size_max,

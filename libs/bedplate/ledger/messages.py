@@ -40,7 +40,8 @@ class Messages:
         )
 
     def of_new_run(self, order: CreateRun, *, starts: bool) -> list[Outgoing]:
-        """`run.created`, after the ticket if the run starts at once: somebody waits for that one."""
+        """`run.created`, after the ticket if the run starts at once: somebody waits for that
+        one."""
         created = RunCreated(
             run_id=order.run_id,
             thread_id=order.thread_id,

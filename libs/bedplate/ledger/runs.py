@@ -34,7 +34,8 @@ EXHAUSTED_ERROR = (
 
 
 class Ledger:
-    """Threads' runs in PostgreSQL. Thread-safe in the asyncio sense: any number of verbs at once."""
+    """Threads' runs in PostgreSQL. Thread-safe in the asyncio sense: any number of verbs at
+    once."""
 
     def __init__(self, pool: Any, outbox: Outbox, *, prefix: str = subjects.DEFAULT_PREFIX) -> None:
         self._pool = pool
@@ -120,7 +121,8 @@ class Ledger:
         )
 
     async def dispatch_next(self, thread_id: UUID) -> bool:
-        """Issue the ticket of the thread's oldest due run, if the thread is free; whether it did."""
+        """Issue the ticket of the thread's oldest due run, if the thread is free; whether it
+        did."""
         rows = await self._pool.fetch(
             _sql["dispatch_next"], thread_id, self._messages.ticket_subject
         )

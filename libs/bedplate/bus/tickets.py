@@ -1,0 +1,138 @@
+"""The executors' end of the work queue: tickets are pulled, as many as there are free slots.
+
+Pull requests are written here, not by the client library: its `fetch` does not survive a restart of
+the server and forgets a request it gave up on, whose tickets then wait for the ack limit (facts,
+infra.md 2.5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import nats.errors
+import orjson
+import structlog
+from bedplate_proto.runs import RunReady
+from bedplate_proto.streams import EXECUTORS, RUN_DISPATCH
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+
+from .broker import Bus
+
+log = structlog.get_logger()
+
+# How long a pull request waits at the server. Short, because a restarted server forgets it.
+_PULL_S = 5.0
+_RETRY_S = 0.5
+
+
+class Ticket:
+    """A ticket taken from the queue. `done` takes it off; untouched it comes back after the ack
+    wait."""
+
+    def __init__(self, message: Msg, ready: RunReady) -> None:
+        self._message = message
+        self.ready = ready
+
+    async def done(self) -> None:
+        try:
+            await self._message.ack()
+        except (nats.errors.Error, OSError):
+            log.debug("ticket.not_acked", run_id=str(self.ready.run_id))
+
+    async def put_back(self) -> None:
+        """Somebody else, or we a moment later, shall have it."""
+        try:
+            await self._message.nak(delay=0.05)
+        except (nats.errors.Error, OSError):
+            log.debug("ticket.not_put_back", run_id=str(self.ready.run_id))
+
+
+class Tickets:
+    """Pulls up to `free()` tickets and keeps those that wait to be claimed together."""
+
+    def __init__(self, bus: Bus, *, free: Callable[[], int]) -> None:
+        self._bus = bus
+        self._free = free
+        self._arrived: asyncio.Queue[Ticket] = asyncio.Queue()
+        self._asked = 0
+        self._changed = asyncio.Event()
+        self._lost = asyncio.Event()
+        bus.on_reconnected.append(self._lost.set)
+
+    def slots_changed(self) -> None:
+        """There may be room for more."""
+        self._changed.set()
+
+    async def take(self) -> list[Ticket]:
+        """Waits for a ticket, and takes those that arrived with it."""
+        tickets = [await self._arrived.get()]
+        while not self._arrived.empty():
+            tickets.append(self._arrived.get_nowait())
+        return tickets
+
+    async def run(self) -> None:
+        """Keep as many tickets asked for as there are free slots; until cancelled."""
+        stream = self._bus.stream(RUN_DISPATCH.name)
+        where = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{EXECUTORS.name}"
+        while True:
+            inbox = self._bus.client.new_inbox()
+            subscription = await self._bus.client.subscribe(inbox, cb=self._heard)
+            self._asked = 0
+            self._lost.clear()
+            try:
+                await self._ask(where, inbox)
+            except (nats.errors.Error, OSError) as error:
+                log.warning("tickets.delayed", why=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(_RETRY_S)
+            finally:
+                try:
+                    await subscription.unsubscribe()
+                except (nats.errors.Error, OSError):
+                    log.debug("tickets.not_unsubscribed")
+
+    async def _ask(self, where: str, inbox: str) -> None:
+        """Pull requests on one inbox, until the connection was lost."""
+        while not self._lost.is_set():
+            self._changed.clear()
+            wanted = self._free() - self._asked - self._arrived.qsize()
+            if wanted > 0:
+                request = {"batch": wanted, "expires": int(_PULL_S * 1e9)}
+                self._asked += wanted
+                await self._bus.client.publish(where, orjson.dumps(request), reply=inbox)
+            try:
+                async with asyncio.timeout(2 * _PULL_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                # Every request has ended by now, answered or not: count anew.
+                self._asked = 0
+
+    async def _heard(self, message: Msg) -> None:
+        headers = message.headers or {}
+        status = headers.get("Status")
+        if status is None:
+            self._asked = max(0, self._asked - 1)
+            try:
+                self._arrived.put_nowait(
+                    Ticket(message, RunReady.model_validate_json(message.data))
+                )
+            except ValidationError:
+                log.exception("ticket.malformed")
+                await message.term()
+        elif status == "503":
+            # No such consumer (the broker lost its data; the scheduler declares it again).
+            self._asked = 0
+            await asyncio.sleep(_RETRY_S)
+        elif status != "100":
+            self._asked = max(0, self._asked - int(headers.get("Nats-Pending-Messages", "0") or 0))
+            if status != "408":
+                log.warning("tickets.refused", status=status, why=headers.get("Description"))
+        self._changed.set()
+
+
+async def queued_tickets(bus: Bus) -> int:
+    """How many tickets the queue holds, taken ones included."""
+    context = bus.client.jetstream(timeout=5.0)
+    info = await context.stream_info(bus.stream(RUN_DISPATCH.name))
+    return info.state.messages

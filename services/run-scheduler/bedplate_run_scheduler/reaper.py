@@ -1,0 +1,56 @@
+"""Runs whose executor went silent: their leases ran out, so they wait for another attempt, or
+end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from bedplate.bus.broker import Bus
+from bedplate.bus.event_writer import close_events
+from bedplate.ledger import Ledger
+from bedplate.ledger.runs import EXHAUSTED_ERROR
+from bedplate_proto.subjects import RunAddress
+from bedplate_proto.vocabulary import EventName, RunStatus
+
+log = structlog.get_logger()
+
+_BATCH = 200
+_CLOSE_S_MAX = 2.0
+
+
+class Reaper:
+    """A loop's tick. Any number of schedulers may run it at once."""
+
+    def __init__(self, ledger: Ledger, bus: Bus, *, attempts_max: int) -> None:
+        self._ledger = ledger
+        self._bus = bus
+        self._attempts_max = attempts_max
+
+    async def expire(self) -> dict[str, Any] | None:
+        expired = await self._ledger.find_expired(limit=_BATCH)
+        if not expired:
+            return None
+        lost = await self._ledger.lose(
+            dict(expired), failures_max=self._attempts_max, expired_only=True
+        )
+        for run in lost:
+            log.warning(
+                "lease.expired", run_id=str(run.run_id), attempt=run.attempt, is_last=run.is_last
+            )
+            if run.is_last:
+                await close_events(
+                    self._bus,
+                    RunAddress(run.tenant, run.thread_id, run.run_id),
+                    attempt=run.attempt,
+                    closing=closing_of_lost_run(),
+                    limit_s=_CLOSE_S_MAX,
+                )
+        return {"expired": len(lost)}
+
+
+def closing_of_lost_run() -> list[tuple[str, bytes]]:
+    """The last events of a run that used up its attempts."""
+    error = EXHAUSTED_ERROR.encode()
+    end = b'{"status":"%b","error":%b,"values":null}' % (RunStatus.ERROR.encode(), error)
+    return [(EventName.ERROR, error), (EventName.END, end)]

@@ -1,0 +1,88 @@
+"""What a crash left undone: messages not flushed, runs due but not dispatched, tickets and streams
+the broker lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nats.errors
+import structlog
+from bedplate.bus import topology
+from bedplate.bus.broker import Bus
+from bedplate.bus.tickets import queued_tickets
+from bedplate.ledger import Ledger, Outbox, Parcels, Threads
+
+log = structlog.get_logger()
+
+_BATCH = 200
+# A writer flushes within milliseconds; a second later it is dead or the broker was away.
+_UNFLUSHED_S = 1.0
+_PARCEL_S = 600.0
+
+
+class Relay:
+    """Ticks of the scheduler's loops. Each does the same whether it is woken by time or by a
+    poke."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        threads: Threads,
+        outbox: Outbox,
+        parcels: Parcels,
+        bus: Bus,
+        *,
+        lost_ticket_s: float,
+        doomed_s: float,
+    ) -> None:
+        self._ledger = ledger
+        self._threads = threads
+        self._outbox = outbox
+        self._parcels = parcels
+        self._bus = bus
+        self._lost_ticket_s = lost_ticket_s
+        self._doomed_s = doomed_s
+
+    async def flush(self) -> dict[str, Any] | None:
+        """Outbox rows whose writer did not publish them."""
+        count = await self._outbox.relay(older_than_s=_UNFLUSHED_S, limit=_BATCH)
+        return {"relayed": count} if count else None
+
+    async def dispatch(self) -> dict[str, Any] | None:
+        """Delayed runs that are due now, and threads whose `run.finished` never arrived."""
+        thread_ids = await self._ledger.find_undispatched(limit=_BATCH)
+        dispatched = [await self._ledger.dispatch_next(thread_id) for thread_id in thread_ids]
+        return {"dispatched": sum(dispatched)} if any(dispatched) else None
+
+    async def reissue(self) -> dict[str, Any] | None:
+        """Streams that are gone with the broker's data, then tickets that are in no queue."""
+        missing = await topology.missing_streams(self._bus)
+        if missing:
+            log.error("streams.lost", streams=missing)
+            await topology.declare_on(self._bus)
+        if await queued_tickets(self._bus) > 0:
+            return {"declared": missing} if missing else None
+        count = await self._ledger.reissue_tickets(older_than_s=self._lost_ticket_s, limit=_BATCH)
+        if count:
+            log.warning("tickets.reissued", count=count)
+        return {"declared": missing, "reissued": count} if missing or count else None
+
+    async def sweep(self) -> dict[str, Any] | None:
+        """Threads of stateless runs that are over, and parcels nobody fetched."""
+        swept = 0
+        while (
+            count := await self._threads.sweep_doomed(older_than_s=self._doomed_s, limit=_BATCH)
+        ) > 0:
+            swept += count
+            if count < _BATCH:
+                break
+        await self._parcels.sweep(older_than_s=_PARCEL_S)
+        return {"swept": swept} if swept else None
+
+    async def ready(self) -> str | None:
+        """Why the broker's streams cannot be used."""
+        try:
+            missing = await topology.missing_streams(self._bus)
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            return f"{type(error).__name__}: {error}"
+        return f"streams are missing: {', '.join(missing)}" if missing else None

@@ -1,0 +1,22 @@
+"""Which subject is whose verb."""
+
+from __future__ import annotations
+
+from bedplate.bus.serving import Listen, Order, Route
+from bedplate_proto import streams, subjects
+
+from .scheduler import Scheduler
+
+
+def routes(scheduler: Scheduler) -> list[Route]:
+    return [
+        Order(subjects.CREATE_RUN, scheduler.create_run),
+        Order(subjects.CANCEL_RUN, scheduler.cancel_run),
+        Order(subjects.DELETE_RUN, scheduler.delete_run),
+        Order(subjects.CREATE_THREAD, scheduler.create_thread),
+        Order(subjects.UPDATE_THREAD, scheduler.update_thread),
+        Order(subjects.DELETE_THREAD, scheduler.delete_thread),
+        Order(subjects.COPY_THREAD, scheduler.copy_thread),
+        Order(subjects.PRUNE_THREADS, scheduler.prune_threads),
+        Listen(subjects.RUN_FINISHED, streams.SCHEDULERS, scheduler.on_run_finished, workers=32),
+    ]

@@ -1,0 +1,53 @@
+"""What an operator may set."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bedplate.chassis.settings import Settings as ChassisSettings
+from pydantic import Field
+
+
+class Settings(ChassisSettings):
+    service: ClassVar[str] = "run-scheduler"
+
+    database_uri: str = Field(
+        "postgresql://postgres@127.0.0.1:5432/postgres",
+        description="PostgreSQL, 15 or newer.",
+        json_schema_extra={
+            "env": ["DATABASE_URI", "POSTGRES_URI", "POSTGRES_URI_CUSTOM"],
+            "secret": True,
+        },
+    )
+    nats_url: str = Field(
+        "nats://127.0.0.1:4222",
+        description="NATS with JetStream, 2.12 or newer; several servers separated by commas.",
+        json_schema_extra={"env": ["NATS_URL"], "secret": True},
+    )
+    subject_prefix: str = Field(
+        "bedplate",
+        pattern=r"^[a-z][a-z0-9_-]{0,31}$",
+        description="First token of every subject.",
+        json_schema_extra={"env": ["BEDPLATE_SUBJECT_PREFIX"]},
+    )
+    connections_max: int = Field(10, ge=2, le=100, description="PostgreSQL connections.")
+    attempts_max: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="Attempts that may die under a run before it ends in error.",
+        json_schema_extra={"env": ["BEDPLATE_ATTEMPTS_MAX", "BG_JOB_MAX_RETRIES"]},
+    )
+    expiry_s: float = Field(
+        1.0, gt=0, le=60, description="Seconds between two looks for leases that ran out."
+    )
+    relay_s: float = Field(
+        1.0, gt=0, le=60, description="Seconds between two looks for messages a dead writer left."
+    )
+    lost_ticket_s: float = Field(
+        10.0, gt=0, le=3600, description="Age in seconds of a ticket that counts as lost."
+    )
+    sweep_s: float = Field(60.0, gt=0, description="Seconds between two sweeps of what is over.")
+    doomed_s: float = Field(
+        60.0, ge=0, description="Seconds a stateless run's thread is kept for readers at work."
+    )
