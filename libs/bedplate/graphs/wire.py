@@ -20,7 +20,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import orjson
@@ -42,6 +42,13 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _SHOWN_AS_TEXT = frozenset({"ipaddress", "pydantic", "yarl", "zoneinfo"})
 
 _Shape = Callable[[Any], Any]
+
+
+class WireEvent(NamedTuple):
+    """One event of a run's stream: its name and its data, already JSON."""
+
+    event: str
+    data: bytes
 
 
 def dumps(value: Any) -> bytes:

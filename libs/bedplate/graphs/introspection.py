@@ -1,0 +1,290 @@
+"""Reads and edits of a thread that need the graph itself: state, history, updates.
+
+State is always read through the graph and never from rows: a delta channel stores no value, pending
+writes belong to the state, and only the graph knows what is next. Everything answers with JSON as
+clients see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import EmptyInputError, InvalidUpdateError
+from langgraph.types import Interrupt, PregelTask, StateSnapshot, StateUpdate
+
+from bedplate.graphs.factories import AnyGraph
+from bedplate.graphs.host import to_command
+from bedplate.graphs.modes import RunStream, short_checkpoint
+from bedplate.graphs.wire import dumps
+from bedplate.kernel.errors import Refused
+
+HISTORY_LIMIT_MAX = 1000
+# Bookkeeping of delta channels: of no use outside, and clients would send it back as metadata.
+_HIDDEN_METADATA = frozenset({"counters_since_delta_snapshot"})
+# What reducers and writers raise over values they cannot take. Anything else is not about the
+# values.
+_BAD_VALUES = (
+    InvalidUpdateError,
+    EmptyInputError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What a thread's row shows when a run is over or its state was edited.
+
+    `values` and `interrupts` are JSON, `interrupts` as `{task_id: [{id, value, response_schema}]}`.
+    `error` is the `repr` of the first failure among the tasks that are to be retried.
+    """
+
+    values: bytes
+    next: tuple[str, ...]
+    interrupts: bytes
+    error: str | None = None
+
+    @property
+    def status(self) -> Literal["idle", "interrupted"]:
+        return "interrupted" if self.next else "idle"
+
+
+def thread_config(
+    thread_id: str,
+    *,
+    checkpoint: Mapping[str, Any] | None = None,
+    checkpoint_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> RunnableConfig:
+    """A config for the functions below: a thread's newest state, or the one at a checkpoint.
+
+    `checkpoint_id` counts before the one in `checkpoint`. Raises Refused for an id that is no UUID.
+    """
+    given = checkpoint or {}
+    configurable: dict[str, Any] = {
+        "thread_id": thread_id,
+        "checkpoint_ns": _text(given.get("checkpoint_ns") or "", "checkpoint.checkpoint_ns"),
+    }
+    wanted = checkpoint_id or given.get("checkpoint_id")
+    if wanted is not None:
+        configurable["checkpoint_id"] = _checkpoint_id(wanted, "checkpoint_id")
+    if given.get("checkpoint_map"):
+        configurable["checkpoint_map"] = given["checkpoint_map"]
+    return cast("RunnableConfig", {"configurable": configurable, "metadata": dict(metadata or {})})
+
+
+async def thread_state(
+    graph: AnyGraph, config: RunnableConfig, *, subgraphs: bool = False
+) -> bytes:
+    """The ThreadState at `config`. An unknown checkpoint has an empty state, as an empty thread."""
+    return dumps(_state(await graph.aget_state(config, subgraphs=subgraphs)))
+
+
+async def thread_history(
+    graph: AnyGraph,
+    config: RunnableConfig,
+    *,
+    limit: int = 1,
+    before: str | Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> bytes:
+    """ThreadStates, newest first: at most `limit` (1 to 1000), only older than the checkpoint
+    `before`.
+
+    `before` is an id, a Checkpoint or a config around one, as the SDKs send it. Every key of
+    `metadata` must be in a checkpoint's metadata with an equal value. Raises Refused for a wrong
+    argument.
+    """
+    if not 1 <= limit <= HISTORY_LIMIT_MAX:
+        raise Refused(f"'limit' must be between 1 and {HISTORY_LIMIT_MAX}.")
+    states = graph.aget_state_history(
+        config,
+        filter=dict(metadata) if metadata else None,
+        before=_before(before, config),
+        limit=limit,
+    )
+    return dumps([_state(snapshot) async for snapshot in states])
+
+
+async def update_state(
+    graph: AnyGraph, config: RunnableConfig, values: Any, *, as_node: str | None = None
+) -> bytes:
+    """Write `values` as if the node `as_node` had returned them; answers where they are now.
+
+    Raises Refused, with the library's text, for a node that does not exist or values it cannot
+    take.
+    """
+    try:
+        updated = await graph.aupdate_state(config, values, as_node)
+    except _BAD_VALUES as error:
+        raise Refused(_reason(error)) from error
+    return _updated(updated)
+
+
+async def bulk_update(
+    graph: AnyGraph, config: RunnableConfig, supersteps: Sequence[Mapping[str, Any]]
+) -> bytes:
+    """Write `[{updates: [{values?, command?, as_node}]}]` in order, one checkpoint per superstep.
+
+    Raises Refused naming the entry that is wrong; what was written before it stays.
+    """
+    steps = [
+        [
+            _state_update(update, f"supersteps[{number}].updates[{place}]")
+            for place, update in enumerate(_updates(step, f"supersteps[{number}]"))
+        ]
+        for number, step in enumerate(supersteps)
+    ]
+    if not steps:
+        raise Refused("'supersteps' must not be empty.")
+    try:
+        updated = await graph.abulk_update_state(config, steps)
+    except _BAD_VALUES as error:
+        raise Refused(_reason(error)) from error
+    return _updated(updated)
+
+
+async def settled(graph: AnyGraph, config: RunnableConfig) -> Settled:
+    """What the row of the thread shows now. `config` must not name a checkpoint."""
+    snapshot = await graph.aget_state(config)
+    interrupts = {
+        task.id: _interrupts(task.interrupts) for task in snapshot.tasks if task.interrupts
+    }
+    failures = [repr(task.error) for task in snapshot.tasks if task.error is not None]
+    return Settled(
+        values=dumps(snapshot.values),
+        next=snapshot.next,
+        interrupts=dumps(interrupts),
+        error=failures[0] if failures else None,
+    )
+
+
+async def settled_after(stream: RunStream, graph: AnyGraph, config: RunnableConfig) -> Settled:
+    """The same at the end of a run. One that ran to its end is known from its stream: nothing is
+    read.
+    """
+    if stream.is_finished and stream.values is not None:
+        return Settled(values=stream.values, next=(), interrupts=b"{}")
+    return await settled(graph, config)
+
+
+def _state(snapshot: StateSnapshot) -> dict[str, Any]:
+    exists = snapshot.metadata is not None
+    checkpoint = short_checkpoint(snapshot.config) or {}
+    if not exists:
+        checkpoint.pop("checkpoint_id", None)
+    parent = short_checkpoint(snapshot.parent_config) if exists else None
+    return {
+        "values": snapshot.values,
+        "next": snapshot.next,
+        "tasks": [_task(task) for task in snapshot.tasks],
+        "metadata": _metadata(snapshot.metadata),
+        "created_at": snapshot.created_at,
+        "checkpoint": checkpoint,
+        "parent_checkpoint": parent,
+        "interrupts": _interrupts(snapshot.interrupts),
+        "checkpoint_id": checkpoint.get("checkpoint_id"),
+        "parent_checkpoint_id": None if parent is None else parent.get("checkpoint_id"),
+    }
+
+
+def _metadata(metadata: Any) -> dict[str, Any]:
+    return {key: value for key, value in (metadata or {}).items() if key not in _HIDDEN_METADATA}
+
+
+def _task(task: PregelTask) -> dict[str, Any]:
+    checkpoint, state = None, None
+    if isinstance(task.state, StateSnapshot):
+        checkpoint, state = short_checkpoint(task.state.config), _state(task.state)
+    elif task.state is not None:
+        checkpoint = short_checkpoint(task.state)
+    return {
+        "id": task.id,
+        "name": task.name,
+        "path": task.path,
+        "error": None if task.error is None else repr(task.error),
+        "interrupts": _interrupts(task.interrupts),
+        "checkpoint": checkpoint,
+        "state": state,
+        "result": task.result,
+    }
+
+
+def _interrupts(interrupts: Sequence[Interrupt]) -> list[dict[str, Any]]:
+    return [
+        {"id": one.id, "value": one.value, "response_schema": one.response_schema}
+        for one in interrupts
+    ]
+
+
+def _updated(config: RunnableConfig) -> bytes:
+    checkpoint = short_checkpoint(config) or {}
+    return dumps(
+        {
+            "checkpoint": checkpoint,
+            "configurable": checkpoint,
+            "checkpoint_id": checkpoint.get("checkpoint_id"),
+        }
+    )
+
+
+def _before(
+    before: str | Mapping[str, Any] | None, config: RunnableConfig
+) -> RunnableConfig | None:
+    if before is None:
+        return None
+    wanted: Any = before
+    if isinstance(wanted, Mapping):
+        given = cast("Mapping[str, Any]", wanted)
+        wanted = given.get("configurable", given)
+        wanted = cast("Mapping[str, Any]", wanted).get("checkpoint_id")
+        if wanted is None:
+            return None
+    configurable = {
+        "thread_id": config.get("configurable", {}).get("thread_id"),
+        "checkpoint_id": _checkpoint_id(wanted, "before"),
+    }
+    return {"configurable": configurable}
+
+
+def _checkpoint_id(given: Any, field: str) -> str:
+    try:
+        UUID(_text(given, field))
+    except ValueError:
+        raise Refused(f"'{field}' must be the UUID of a checkpoint.") from None
+    return given
+
+
+def _text(given: Any, field: str) -> str:
+    if not isinstance(given, str):
+        raise Refused(f"'{field}' must be a text.")
+    return given
+
+
+def _updates(step: Mapping[str, Any], field: str) -> list[Mapping[str, Any]]:
+    updates: Any = step.get("updates")
+    if not isinstance(updates, list) or not updates:
+        raise Refused(f"'{field}.updates' must be a list with at least one update.")
+    return cast("list[Mapping[str, Any]]", updates)
+
+
+def _state_update(update: Mapping[str, Any], field: str) -> StateUpdate:
+    as_node = update.get("as_node")
+    if not isinstance(as_node, str):
+        raise Refused(f"'{field}.as_node' must be the name of a node.")
+    command: Any = update.get("command")
+    if isinstance(command, Mapping):
+        made = to_command(cast("Mapping[str, Any]", command), field=f"{field}.command")
+        return StateUpdate(cast("Any", made), as_node)
+    return StateUpdate(update.get("values"), as_node)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
