@@ -14,6 +14,7 @@ from typing import Any
 
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.schema import StreamMode
 
 AGENT = "support-desk"
 
@@ -25,7 +26,7 @@ async def main(url: str, *, is_approved: bool) -> None:
     await say(client, thread_id, "Hello!")
     await say(client, thread_id, "I want a refund for order 1042.")
 
-    # The run has stopped at the approval: the thread is `interrupted`, its state says what is asked.
+    # The run has stopped at the approval: the thread is `interrupted`, its state says for what.
     state: dict[str, Any] = dict(await client.threads.get_state(thread_id))
     for request in state["interrupts"][0]["value"]["action_requests"]:
         print(f"\n  approval needed: {request['name']} {request['args']}")
@@ -46,7 +47,7 @@ async def say(client: LangGraphClient, thread_id: str, text: str) -> None:
 async def stream(client: LangGraphClient, thread_id: str, **given: Any) -> None:
     """Start a run and print what the model says as it says it, and which tools it calls."""
     print("agent: ", end="", flush=True)
-    modes = ["messages-tuple", "updates"]
+    modes: list[StreamMode] = ["messages-tuple", "updates"]
     async for part in client.runs.stream(thread_id, AGENT, stream_mode=modes, **given):
         data: Any = part.data
         if part.event == "error":
