@@ -30,6 +30,7 @@ log = structlog.get_logger()
 A = TypeVar("A", bound=Message)
 
 VERSION_MIN = (2, 12)
+CONNECT_S_MAX = 5.0
 ORDER_S_MAX = 5.0
 PUBLISH_S_MAX = 5.0
 
@@ -88,20 +89,21 @@ class Bus:
             log.warning("broker.failed", error=f"{type(error).__name__}: {error}")
 
         try:
-            await client.connect(
-                servers=self._url.split(","),
-                name=self._client_name,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0.25,  # pyright: ignore[reportArgumentType]
-                connect_timeout=2,
-                ping_interval=10,
-                max_outstanding_pings=2,
-                # At start the caller decides how long to wait; afterwards the client does, for
-                # ever.
-                allow_reconnect=True,
-                reconnected_cb=reconnected,
-                error_cb=failed,
-            )
+            async with asyncio.timeout(CONNECT_S_MAX):
+                await client.connect(
+                    servers=self._url.split(","),
+                    name=self._client_name,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.25,  # pyright: ignore[reportArgumentType]
+                    connect_timeout=2,
+                    ping_interval=10,
+                    max_outstanding_pings=2,
+                    # At start the caller decides how long to wait; afterwards the client does, for
+                    # ever.
+                    allow_reconnect=True,
+                    reconnected_cb=reconnected,
+                    error_cb=failed,
+                )
         except (OSError, TimeoutError, nats.errors.Error) as error:
             await client.close()
             raise Unavailable(f"NATS cannot be reached at {_shown(self._url)}: {error}") from error
