@@ -240,9 +240,9 @@ def _is_pair(pair: Any) -> bool:
     return len(pair_) == 2 and isinstance(pair_[0], str)
 
 
-def _goto(goto: Any, field: str) -> list[str | Send]:
+def _goto(goto: Any, field: str) -> Sequence[str | Send]:
     if goto is None:
-        return []
+        return ()
     if isinstance(goto, list):
         return [
             _target(one, f"{field}[{number}]") for number, one in enumerate(cast("list[Any]", goto))

@@ -19,7 +19,7 @@ from langgraph.types import Interrupt, PregelTask, StateSnapshot, StateUpdate
 from bedplate.graphs.factories import AnyGraph
 from bedplate.graphs.host import to_command
 from bedplate.graphs.modes import RunStream, short_checkpoint
-from bedplate.graphs.wire import dumps
+from bedplate.graphs.wire import dumps, text_of
 from bedplate.kernel.errors import Refused
 
 HISTORY_LIMIT_MAX = 1000
@@ -157,7 +157,7 @@ async def settled(graph: AnyGraph, config: RunnableConfig) -> Settled:
     interrupts = {
         task.id: _interrupts(task.interrupts) for task in snapshot.tasks if task.interrupts
     }
-    failures = [repr(task.error) for task in snapshot.tasks if task.error is not None]
+    failures = [error for task in snapshot.tasks if (error := _error(task)) is not None]
     return Settled(
         values=dumps(snapshot.values),
         next=snapshot.next,
@@ -209,12 +209,18 @@ def _task(task: PregelTask) -> dict[str, Any]:
         "id": task.id,
         "name": task.name,
         "path": task.path,
-        "error": None if task.error is None else repr(task.error),
+        "error": _error(task),
         "interrupts": _interrupts(task.interrupts),
         "checkpoint": checkpoint,
         "state": state,
         "result": task.result,
     }
+
+
+def _error(task: PregelTask) -> str | None:
+    # Read back from a checkpoint an exception is already the text it was saved as.
+    error: Any = task.error
+    return error if error is None or isinstance(error, str) else text_of(error)
 
 
 def _interrupts(interrupts: Sequence[Interrupt]) -> list[dict[str, Any]]:
