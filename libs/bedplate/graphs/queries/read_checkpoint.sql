@@ -1,0 +1,30 @@
+-- read_checkpoint: one checkpoint with its values and pending writes; the newest of the namespace when $3 is NULL.
+-- For a saver; by primary key.
+SELECT found.thread_id, found.checkpoint_ns, found.checkpoint_id, found.parent_checkpoint_id,
+       found.checkpoint::text AS checkpoint, found.metadata::text AS metadata,
+       stored.blob_channels, stored.blob_versions, stored.blob_types, stored.blobs,
+       pending.write_tasks, pending.write_idxs, pending.write_channels, pending.write_types, pending.write_blobs,
+       pending.write_paths
+  FROM (
+    SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata
+      FROM checkpoints
+     WHERE thread_id = $1 AND checkpoint_ns = $2 AND ($3::text IS NULL OR checkpoint_id = $3)
+     ORDER BY checkpoint_id DESC
+     LIMIT 1
+  ) AS found
+ CROSS JOIN LATERAL (
+    SELECT array_agg(blobs.channel) AS blob_channels, array_agg(blobs.version) AS blob_versions,
+           array_agg(blobs.type) AS blob_types, array_agg(blobs.blob) AS blobs
+      FROM jsonb_each_text(found.checkpoint -> 'channel_versions') AS versions
+      JOIN checkpoint_blobs AS blobs
+        ON blobs.thread_id = found.thread_id AND blobs.checkpoint_ns = found.checkpoint_ns
+       AND blobs.channel = versions.key AND blobs.version = versions.value
+  ) AS stored
+ CROSS JOIN LATERAL (
+    SELECT array_agg(writes.task_id) AS write_tasks, array_agg(writes.idx) AS write_idxs,
+           array_agg(writes.channel) AS write_channels, array_agg(writes.type) AS write_types,
+           array_agg(writes.blob) AS write_blobs, array_agg(writes.task_path) AS write_paths
+      FROM checkpoint_writes AS writes
+     WHERE writes.thread_id = found.thread_id AND writes.checkpoint_ns = found.checkpoint_ns
+       AND writes.checkpoint_id = found.checkpoint_id
+  ) AS pending
