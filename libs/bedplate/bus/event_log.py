@@ -30,6 +30,8 @@ from bedplate_proto.vocabulary import EventName
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from bedplate.kernel.errors import Unavailable
+
 from .broker import Bus
 from .event_line import Event, event_of
 
@@ -53,19 +55,27 @@ class EventLog:
 
     @asynccontextmanager
     async def follow(
-        self, address: RunAddress, *, after_n: int = 0, from_sequence: int = 0
+        self,
+        address: RunAddress,
+        *,
+        after_n: int = 0,
+        from_sequence: int = 0,
+        is_new: bool = False,
     ) -> AsyncGenerator[Follower]:
         """A follower that misses nothing from here on: subscribe first, then order the run.
 
         The subscription leaves on the connection before any later request does, so a run ordered
-        inside this block cannot publish unseen.
+        inside this block cannot publish unseen. `is_new`: the run is not ordered yet, so there is
+        nothing to read before the first live event.
         """
         subject = address.live(self._bus.prefix)
         tail = self._tails.get(subject)
         if tail is None:
             tail = self._tails[subject] = Tail()
             tail.subscription = await self._bus.client.subscribe(subject, cb=tail.heard)
-        follower = Follower(self._bus, address, after_n=after_n, from_sequence=from_sequence)
+        follower = Follower(
+            self._bus, address, after_n=after_n, from_sequence=from_sequence, is_new=is_new
+        )
         tail.followers.add(follower)
         try:
             yield follower
@@ -90,12 +100,31 @@ class EventLog:
                 follower.check()
 
     async def last(self, address: RunAddress) -> Event | None:
-        """The newest whole event of a run that the stream still holds; long ones are read whole."""
+        """The newest whole event of a run that the stream still holds; a long one is read whole."""
+        message = await self._newest_message(address.stored(self._bus.prefix))
+        if message is None:
+            return None
+        sequence, body, is_continued = message
+        if not is_continued and body.endswith(b"\n"):
+            return _event(body[:-1].rsplit(b"\n", 1)[-1], sequence)
         newest: Event | None = None
-        follower = Follower(self._bus, address, after_n=0, from_sequence=0)
+        follower = Follower(self._bus, address)
         async for event in follower.stored():
             newest = event
         return newest
+
+    async def _newest_message(self, subject: str) -> tuple[int, bytes, bool] | None:
+        """(sequence, body, whether it goes on with a line). Raises `Unavailable`."""
+        where = f"$JS.API.DIRECT.GET.{self._bus.stream(RUN_EVENTS.name)}"
+        request = orjson.dumps({"last_by_subj": subject})
+        try:
+            reply = await self._bus.client.request(where, request, timeout=_REPLAY_S_MAX)
+        except (TimeoutError, nats.errors.Error, OSError) as error:
+            raise Unavailable(f"the events cannot be read: {type(error).__name__}") from error
+        headers = reply.headers or {}
+        if headers.get("Status") == "404":
+            return None
+        return int(headers["Nats-Sequence"]), reply.data, CONTINUES_HEADER in headers
 
 
 class Tail:
@@ -113,7 +142,15 @@ class Tail:
 class Follower:
     """One reader of one run, positioned by event number and stream sequence."""
 
-    def __init__(self, bus: Bus, address: RunAddress, *, after_n: int, from_sequence: int) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        address: RunAddress,
+        *,
+        after_n: int = 0,
+        from_sequence: int = 0,
+        is_new: bool = False,
+    ) -> None:
         self._bus = bus
         self.address = address
         self._subject = address.stored(bus.prefix)
@@ -124,8 +161,9 @@ class Follower:
         self._line_at = 0
         self._buffer: deque[Msg] = deque()
         self._buffer_bytes = 0
-        self._must_read = True
-        self._starts_live = False
+        self._must_read = not is_new
+        self._read_at = asyncio.get_running_loop().time()
+        self._is_nudged = False
         self._wanted = asyncio.Event()
 
     def feed(self, message: Msg) -> None:
@@ -144,35 +182,78 @@ class Follower:
         self._must_read = True
         self._wanted.set()
 
-    def skip_stored(self) -> None:
-        """Start with what comes from now on (a join without position)."""
-        self._must_read = False
-        self._starts_live = True
+    def nudge(self) -> None:
+        """Make `more` return soon, also with nothing."""
+        self._is_nudged = True
+        self._wanted.set()
 
     async def events(self) -> AsyncIterator[Event]:
         """Events after the position, then live ones; ends after `end`."""
         while True:
-            if self._must_read:
-                self._must_read = False
-                async for event in self.stored():
-                    yield event
-                    if event.name == EventName.END:
-                        return
-            while self._buffer and not self._must_read:
-                message = self._buffer.popleft()
-                self._buffer_bytes -= len(message.data)
-                for event in self._take_live(message):
-                    yield event
-                    if event.name == EventName.END:
-                        return
+            for event in await self.more():
+                yield event
+                if event.name == EventName.END:
+                    return
+
+    async def more(self) -> list[Event]:
+        """Wait for events after the position; all that are there, at least one unless `nudge`d.
+
+        Nothing is lost when it is cancelled: the position moves only with what is returned.
+        """
+        while True:
+            self._wanted.clear()
+            events = await self._read_on() if self._must_read else self._take_buffered()
+            if events or self._is_nudged:
+                self._is_nudged = False
+                return events
             if self._must_read or self._buffer:
                 continue
-            self._wanted.clear()
             try:
-                async with asyncio.timeout(_CHECK_S):
+                async with asyncio.timeout_at(self._read_at + _CHECK_S):
                     await self._wanted.wait()
             except TimeoutError:
                 self._must_read = True
+
+    async def stored(self) -> AsyncIterator[Event]:
+        """What the stream holds after the position."""
+        while True:
+            for event in await self._read_on():
+                yield event
+            if not self._must_read:
+                return
+
+    async def _read_on(self) -> list[Event]:
+        """The next events of the stream; `_must_read` stays when there are more."""
+        # Before the read: a message that is dropped meanwhile asks for another one.
+        self._must_read = False
+        try:
+            batch, is_last = await self._read_batch()
+        except BaseException:
+            self._must_read = True
+            raise
+        self._read_at = asyncio.get_running_loop().time()
+        if not is_last:
+            self._must_read = True
+        if self._has_hint:
+            self._has_hint = False
+            # The hint is where the client's last event stands; if it does not stand there, the
+            # stream is another one than the client saw: read all of it, the number decides.
+            if not batch or _first_n(batch[0][1]) > self._n:
+                self._sequence = 0
+                self._must_read = True
+                return []
+        events: list[Event] = []
+        for sequence, body, is_continued in batch:
+            events += self._take(sequence, body, is_continued)
+        return events
+
+    def _take_buffered(self) -> list[Event]:
+        events: list[Event] = []
+        while self._buffer and not self._must_read:
+            message = self._buffer.popleft()
+            self._buffer_bytes -= len(message.data)
+            events += self._take_live(message)
+        return events
 
     def _take_live(self, message: Msg) -> list[Event]:
         headers = message.headers or {}
@@ -183,7 +264,7 @@ class Follower:
                 self._sequence = 0
                 self._must_read = True
             return []
-        if previous > self._sequence and not (self._starts_live and self._sequence == 0):
+        if previous > self._sequence:
             self._must_read = True
             return []
         return self._take(sequence, message.data, CONTINUES_HEADER in headers)
@@ -212,23 +293,6 @@ class Follower:
         if rest and not is_continued:
             self._line_at = sequence
         return events
-
-    async def stored(self) -> AsyncIterator[Event]:
-        """What the stream holds after the position."""
-        while True:
-            batch, is_last = await self._read_batch()
-            if self._has_hint:
-                self._has_hint = False
-                # The hint is where the client's last event stands; if it does not stand there, the
-                # stream is another one than the client saw: read all of it, the number decides.
-                if not batch or _first_n(batch[0][1]) > self._n:
-                    self._sequence = 0
-                    continue
-            for sequence, body, is_continued in batch:
-                for event in self._take(sequence, body, is_continued):
-                    yield event
-            if is_last:
-                return
 
     async def _read_batch(self) -> tuple[list[tuple[int, bytes, bool]], bool]:
         """Up to 256 messages after the position, and whether these were all."""
