@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args, get_origin
 
-import annotated_types
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -33,6 +32,14 @@ from .errors import SettingsError
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "pretty", "auto"]
+_LIMITS = {
+    "gt": "more than {}",
+    "ge": "at least {}",
+    "lt": "less than {}",
+    "le": "at most {}",
+    "min_length": "at least {} long",
+    "max_length": "at most {} long",
+}
 _SEQUENCES = (list, tuple, set, frozenset)
 _PASSWORD_IN_URL = re.compile(r"//[^/@\s]+@")
 
@@ -218,21 +225,10 @@ def _kind(annotation: Any) -> str:
 
 
 def _limits(info: FieldInfo) -> str:
-    words: list[str] = []
-    for rule in info.metadata:
-        match rule:
-            case annotated_types.Ge(ge):
-                words.append(f"at least {ge}")
-            case annotated_types.Gt(gt):
-                words.append(f"more than {gt}")
-            case annotated_types.Le(le):
-                words.append(f"at most {le}")
-            case annotated_types.Lt(lt):
-                words.append(f"less than {lt}")
-            case annotated_types.MinLen(least):
-                words.append(f"at least {least} long")
-            case annotated_types.MaxLen(most):
-                words.append(f"at most {most} long")
-            case _:
-                pass
-    return ", ".join(words)
+    # By attribute: the classes of these rules belong to a dependency of pydantic, not of ours.
+    return ", ".join(
+        words.format(limit)
+        for rule in info.metadata
+        for attribute, words in _LIMITS.items()
+        if (limit := getattr(rule, attribute, None)) is not None
+    )
