@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ from langgraph.graph.state import CompiledStateGraph
 from pydantic import TypeAdapter, create_model
 
 from bedplate.graphs.factories import AnyGraph
+from bedplate.graphs.typeddicts import extended
 from bedplate.graphs.wire import dumps
 from bedplate.kernel.errors import Refused
 
@@ -43,28 +45,37 @@ async def subgraphs(
 
 
 def _schemas(graph: AnyGraph) -> dict[str, Any]:
-    context = _schema_or_none(graph.get_context_jsonschema)
+    types: tuple[Any, Any, Any] = (None, None, None)
+    if isinstance(graph, CompiledStateGraph):
+        builder = graph.builder
+        types = (builder.input_schema, builder.output_schema, builder.state_schema)
+    given, returned, state = types
+    context = _schema(graph.get_context_jsonschema, graph.context_schema)
     return {
-        "input_schema": _schema_or_none(graph.get_input_jsonschema),
-        "output_schema": _schema_or_none(graph.get_output_jsonschema),
-        "state_schema": _schema_or_none(lambda: _state_schema(graph)),
+        "input_schema": _schema(graph.get_input_jsonschema, given),
+        "output_schema": _schema(graph.get_output_jsonschema, returned),
+        "state_schema": _schema(lambda: _state_schema(graph, state), state),
         # `configurable` and `context` are two doors to the same values.
         "config_schema": context,
         "context_schema": context,
     }
 
 
-def _schema_or_none(make: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
+def _schema(make: Callable[[], dict[str, Any] | None], kind: Any) -> dict[str, Any] | None:
+    """What the library makes, else what can be made of the type itself, else None."""
     try:
         return make()
+    except Exception:
+        pass
+    try:
+        return TypeAdapter(extended(kind)).json_schema() if typing.is_typeddict(kind) else None
     except Exception:
         return None
 
 
-def _state_schema(graph: AnyGraph) -> dict[str, Any]:
-    if isinstance(graph, CompiledStateGraph):
-        builder = graph.builder
-        return TypeAdapter(builder.state_schema).json_schema()
+def _state_schema(graph: AnyGraph, kind: Any) -> dict[str, Any]:
+    if kind is not None:
+        return TypeAdapter(kind).json_schema()
     channels = {
         name: (channel.ValueType, None)
         for name in graph.stream_channels_list

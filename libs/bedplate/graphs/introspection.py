@@ -185,7 +185,7 @@ def _state(snapshot: StateSnapshot) -> dict[str, Any]:
         "values": snapshot.values,
         "next": snapshot.next,
         "tasks": [_task(task) for task in snapshot.tasks],
-        "metadata": _metadata(snapshot.metadata),
+        "metadata": _metadata(snapshot) if exists else {},
         "created_at": snapshot.created_at,
         "checkpoint": checkpoint,
         "parent_checkpoint": parent,
@@ -195,8 +195,11 @@ def _state(snapshot: StateSnapshot) -> dict[str, Any]:
     }
 
 
-def _metadata(metadata: Any) -> dict[str, Any]:
-    return {key: value for key, value in (metadata or {}).items() if key not in _HIDDEN_METADATA}
+def _metadata(snapshot: StateSnapshot) -> dict[str, Any]:
+    saved = cast("dict[str, Any]", snapshot.metadata)
+    shown = {key: value for key, value in saved.items() if key not in _HIDDEN_METADATA}
+    # The library leaves it out of what it saves, since the row has it in a column of its own.
+    return {"thread_id": snapshot.config.get("configurable", {}).get("thread_id"), **shown}
 
 
 def _task(task: PregelTask) -> dict[str, Any]:

@@ -56,7 +56,7 @@ async def test_the_state_of_a_finished_run(graphs: SimpleNamespace) -> None:
     assert shown["values"] == {"note": "x", "log": ["one:x", "two:x", "three:x"]}
     assert (shown["next"], shown["tasks"], shown["interrupts"]) == ([], [], [])
     assert (shown["metadata"]["source"], shown["metadata"]["step"]) == ("loop", 3)
-    about = {"run_id": "r", "graph_id": "g", "run_attempt": 1}
+    about = {"run_id": "r", "graph_id": "g", "run_attempt": 1, "thread_id": thread_id}
     assert shown["metadata"] == shown["metadata"] | about
     assert shown["checkpoint"] == {
         "thread_id": thread_id,
