@@ -1,0 +1,86 @@
+"""Servers given by URL: reached, and new enough, before anything is built on them."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from bedplate.devstack.errors import ServerTooOld, ServerUnreachable
+from bedplate.devstack.nats import read_info, refuse_too_old
+from bedplate.devstack.programs import POSTGRES_OLDEST
+from bedplate.devstack.valkey import is_answering
+
+_LIMIT_S = 10
+
+
+def check_postgres(uri: str) -> str:
+    """Its version. Raises `ServerUnreachable`, `ServerTooOld`. Not from inside an event loop."""
+    number = asyncio.run(_postgres_number(uri))
+    version = f"{number // 10_000}.{number % 10_000}"
+    if number < POSTGRES_OLDEST * 10_000:
+        raise ServerTooOld(
+            f"PostgreSQL {version} at {_place(uri)} is too old:"
+            f" {POSTGRES_OLDEST} or newer is needed",
+            version=version,
+        )
+    return version
+
+
+def check_nats(uri: str) -> str:
+    """The version of the first server of the list. Raises `ServerUnreachable`, `ServerTooOld`."""
+    first = uri.split(",")[0].strip()
+    address = urlsplit(first if "://" in first else f"nats://{first}")
+    try:
+        greeting = read_info(
+            address.hostname or "localhost", address.port or 4222, limit_s=_LIMIT_S
+        )
+    except (OSError, ValueError) as error:
+        raise ServerUnreachable(
+            f"NATS_URL: no NATS server answers at {_place(uri)}: {error}"
+        ) from error
+    version = str(greeting.get("version", "0"))
+    refuse_too_old(version, _place(uri))
+    if not greeting.get("jetstream"):
+        raise ServerUnreachable(
+            f"NATS_URL: the server at {_place(uri)} has no JetStream: start it with -js"
+        )
+    return version
+
+
+def check_redis(uri: str) -> None:
+    """Raises `ServerUnreachable`."""
+    address = urlsplit(uri)
+    try:
+        if is_answering(address.hostname or "localhost", address.port or 6379, limit_s=_LIMIT_S):
+            return
+    except OSError as error:
+        raise ServerUnreachable(
+            f"REDIS_URI: no server answers at {_place(uri)}: {error}"
+        ) from error
+    raise ServerUnreachable(f"REDIS_URI: what answers at {_place(uri)} is no Redis or Valkey")
+
+
+async def _postgres_number(uri: str) -> int:
+    try:
+        connection = await asyncpg.connect(uri, timeout=_LIMIT_S, command_timeout=_LIMIT_S)
+    except (
+        OSError,
+        ValueError,
+        TimeoutError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+    ) as error:
+        raise ServerUnreachable(
+            f"DATABASE_URI: no PostgreSQL answers at {_place(uri)}: {error or type(error).__name__}"
+        ) from error
+    try:
+        return int(await connection.fetchval("SHOW server_version_num"))
+    finally:
+        await connection.close(timeout=_LIMIT_S)
+
+
+def _place(uri: str) -> str:
+    """Host, port and database of a URL, without its password."""
+    return uri.split(",")[0].partition("://")[2].rpartition("@")[2].partition("?")[0] or "(no URL)"
