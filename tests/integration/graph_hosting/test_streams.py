@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from bedplate.graphs.host import to_input
 from bedplate.graphs.modes import RunStream, stream_graph
 from deepagents import create_deep_agent
 from langchain_core.messages import AIMessage, ToolMessage
@@ -468,3 +469,21 @@ async def test_the_added_cost_stays_within_its_budget(graphs: SimpleNamespace) -
     per_stream_s, count = await added_s(talks, "messages", "messages-tuple", times=7)
     assert count >= 300
     assert per_stream_s / count < 60e-6
+
+
+@pytest.mark.parametrize("answer", [False, 0, "", [], "yes", {"a": 1}])
+async def test_every_answer_but_null_and_the_empty_map_is_one(
+    graphs: SimpleNamespace, answer: Any
+) -> None:
+    graph, config = graphs.approval(), graphs.config()
+    _, waiting = await run(graph, {"topic": "t"}, config)
+
+    def again() -> Any:
+        return graphs.config(config["configurable"]["thread_id"])
+
+    # An empty map answers nothing, and neither does the id of another interrupt.
+    for nothing in ({}, {"f" * 32: "x"}):
+        _, stream = await run(graph, to_input(None, {"resume": nothing}), again())
+        assert [one.id for one in stream.interrupts] == [waiting.interrupts[0].id]
+    _, stream = await run(graph, to_input(None, {"resume": answer}), again())
+    assert json.loads(stream.answer()) == {"topic": "t", "answer": answer}
