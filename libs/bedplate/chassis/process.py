@@ -104,7 +104,11 @@ def run(build: Build, *, refused: Errors = (), unavailable: Errors = ()) -> NoRe
     stop = _Stop()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         stop.listen(runner.get_loop())
-        stop.code = runner.run(_live(build, name, stop, refused, unavailable))
+        try:
+            stop.code = runner.run(_live(build, name, stop, refused, unavailable))
+        except SystemExit:
+            # From a task: asyncio lets it through at once, and users' code may have said exit(0).
+            log.exception("service.failed")
         # Leaving the runner waits for its threads, and one may sit in users' code for ever.
         stop.end_within(_HANG_S)
     sys.exit(stop.code)

@@ -4,8 +4,9 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,10 @@ class Program:
         return [record["event"] for record in self.records()]
 
     async def logged(self, event: str) -> dict[str, Any]:
-        records = await eventually(lambda: self.records(event), within_s=PATIENCE_S)
-        return records[0]
+        try:
+            return (await eventually(lambda: self.records(event), within_s=PATIENCE_S))[0]
+        except AssertionError as error:
+            raise AssertionError(f"{event} was not logged, but:\n{self.text}") from error
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -105,3 +108,11 @@ async def _running(scenario: str, environ: dict[str, str]) -> AsyncIterator[Prog
 @pytest.fixture
 def raw_request() -> Callable[..., Any]:
     return request
+
+
+@pytest.fixture
+def closed_door() -> Iterator[socket.socket]:
+    """A port that refuses connections and that nobody else can take meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held

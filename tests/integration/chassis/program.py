@@ -94,6 +94,10 @@ async def ends() -> None:
     log.info("work.ended")
 
 
+async def exits() -> None:
+    sys.exit(0)
+
+
 async def unwell() -> str | None:
     return "no connection"
 
@@ -152,6 +156,8 @@ def build() -> Service:
             ]
         case "work_ends":
             service.works = [ends]
+        case "loop_exits":
+            service.loops = [Loop("sweeper", exits, period_s=1)]
         case "loop_fails":
             service.loops = [Loop("sweeper", fails, period_s=0.05, retry_s=0.01, retry_s_max=0.02)]
             service.ready = {"sweeper": service.loops[0].ready}

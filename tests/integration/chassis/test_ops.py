@@ -41,14 +41,14 @@ async def test_a_check_that_fails_or_hangs_is_a_reason_not_an_error(start: Start
     }
 
 
-async def test_a_starting_and_a_stopping_service_is_alive_but_not_ready(start: Start) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        port = str(nobody.getsockname()[1])
-        starting = await start("waits_for_server", BEDPLATE_PROBE_NEEDED_PORT=port)
-        await starting.logged("server.awaited")
-        assert (await starting.get("/healthz"))[0] == 200
-        assert (await _ready(starting))["waiting_for"] == {"service": "the depot is being opened"}
+async def test_a_starting_and_a_stopping_service_is_alive_but_not_ready(
+    start: Start, closed_door: socket.socket
+) -> None:
+    port = str(closed_door.getsockname()[1])
+    starting = await start("waits_for_server", BEDPLATE_PROBE_NEEDED_PORT=port)
+    await starting.logged("server.awaited")
+    assert (await starting.get("/healthz"))[0] == 200
+    assert (await _ready(starting))["waiting_for"] == {"service": "the depot is being opened"}
 
     stopping = await start("drains_for_ever", BEDPLATE_PROBE_STOP_S="60")
     await stopping.logged("service.started")

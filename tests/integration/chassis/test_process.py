@@ -22,10 +22,8 @@ def _parts(program: Any) -> list[tuple[str, str]]:
     ]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _port(door: socket.socket) -> str:
+    return str(door.getsockname()[1])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -143,30 +141,33 @@ async def test_a_configuration_that_cannot_work_exits_with_78(
     assert _parts(program) == [("part.opened", "first"), ("part.closed", "first")]
 
 
-async def test_a_server_that_stays_away_exits_with_69(start: Start) -> None:
-    program = await start("needs_server", BEDPLATE_PROBE_NEEDED_PORT=str(_free_port()))
+async def test_a_server_that_stays_away_exits_with_69(
+    start: Start, closed_door: socket.socket
+) -> None:
+    program = await start("needs_server", BEDPLATE_PROBE_NEEDED_PORT=_port(closed_door))
     assert await program.exit_code() == 69
     await eventually(lambda: "the depot cannot be reached" in program.text, within_s=5)
     assert "Traceback" not in program.text
     assert ("part.closed", "first") in _parts(program)
 
 
-async def test_a_server_that_comes_late_is_waited_for(start: Start) -> None:
-    port = _free_port()
-    program = await start("waits_for_server", BEDPLATE_PROBE_NEEDED_PORT=str(port))
+async def test_a_server_that_comes_late_is_waited_for(
+    start: Start, closed_door: socket.socket
+) -> None:
+    program = await start("waits_for_server", BEDPLATE_PROBE_NEEDED_PORT=_port(closed_door))
     await program.logged("server.awaited")
 
     async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    async with await asyncio.start_server(accept, "127.0.0.1", port):
+    async with await asyncio.start_server(accept, sock=closed_door):
         await program.logged("service.started")
     program.send(signal.SIGTERM)
     assert await program.exit_code() == 0
 
 
-async def test_a_start_that_waits_can_be_stopped(start: Start) -> None:
-    program = await start("waits_for_server", BEDPLATE_PROBE_NEEDED_PORT=str(_free_port()))
+async def test_a_start_that_waits_can_be_stopped(start: Start, closed_door: socket.socket) -> None:
+    program = await start("waits_for_server", BEDPLATE_PROBE_NEEDED_PORT=_port(closed_door))
     await program.logged("server.awaited")
     program.send(signal.SIGTERM)
     assert await program.exit_code() == 0
@@ -176,7 +177,12 @@ async def test_a_start_that_waits_can_be_stopped(start: Start) -> None:
 
 @pytest.mark.parametrize(
     ("scenario", "text"),
-    [("broken", "KeyError"), ("work_ends", "nobody asked it to"), ("exits", "SystemExit")],
+    [
+        ("broken", "KeyError"),
+        ("work_ends", "nobody asked it to"),
+        ("exits", "SystemExit"),
+        ("loop_exits", "SystemExit"),
+    ],
 )
 async def test_anything_unexpected_exits_with_1_and_its_traceback(
     start: Start, scenario: str, text: str
