@@ -15,6 +15,11 @@ from .vocabulary import (
     RunStatus,
 )
 
+EVENTS_SKIPPED = 1_000_000
+"""Where numbering goes on when nobody knows how far a dead attempt came (its events are gone with
+the broker's data, or its run has ended without it): further than any attempt can have come, because
+numbers never go backwards."""
+
 
 class RunReady(Message):
     """A ticket: this run may be claimed now. A poke, not a promise: it may be late, lost or

@@ -67,13 +67,17 @@ Closed = Applied | Superseded | Missing
 
 @dataclass(frozen=True)
 class Lost:
-    """What became of a run whose attempt died: it waits again, or (`is_last`) it ended in error."""
+    """What became of a run whose attempt died: it waits again, or (`is_last`) it ended in error.
+
+    `events_n` is the base of the run's events, as its claims were told it.
+    """
 
     run_id: UUID
     thread_id: UUID
     tenant: str
     attempt: int
     is_last: bool
+    events_n: int
 
 
 @dataclass(frozen=True)

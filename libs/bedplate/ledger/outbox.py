@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 import structlog
 
 from bedplate.kernel.errors import Unavailable
@@ -19,6 +20,7 @@ from bedplate.sql import Statements
 
 log = structlog.get_logger()
 _sql = Statements("bedplate.ledger")
+_NOT_DONE = (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Outbox:
                 await self._publish(row)
             except Unavailable as error:
                 log.warning("outbox.deferred", subject=row.subject, why=str(error))
-                return
+                break
             self._acknowledged.append(row.outbox_id)
         if self._acknowledged and not self._deleting:
             self._deleting = True
@@ -93,7 +95,7 @@ class Outbox:
                 batch, self._acknowledged = self._acknowledged, []
                 try:
                     await self._pool.execute(_sql["delete_outbox"], batch)
-                except (TimeoutError, OSError) as error:
+                except _NOT_DONE as error:
                     # The relay publishes them again under the same message id: the broker drops the
                     # double.
                     log.warning("outbox.not_deleted", rows=len(batch), why=str(error))

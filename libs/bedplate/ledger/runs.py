@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+import orjson
 from bedplate_proto import subjects
-from bedplate_proto.runs import CreateRun
+from bedplate_proto.runs import EVENTS_SKIPPED, CreateRun
 from bedplate_proto.vocabulary import CancelAction, RunStatus
 
 from bedplate.kernel.admission import BUSY_MESSAGE, Decision, Request, ThreadFacts, admit
-from bedplate.kernel.errors import Conflict, NotFound
+from bedplate.kernel.errors import Conflict, NotFound, Refused
 from bedplate.kernel.run import Gone, Illegal, Run, cancel
 from bedplate.sql import Statements
 
@@ -47,12 +49,20 @@ class Ledger:
     async def create(self, order: CreateRun) -> str:
         """Admit a run and return its row as JSON text. Idempotent by run id.
 
-        Raises `NotFound` (no such thread) and `Conflict` (busy, and the strategy is reject).
+        Raises `NotFound` (no such thread, or not yours), `Conflict` (busy, and the strategy is
+        reject; or the run id is taken) and `Refused` (JSON that PostgreSQL cannot hold).
         """
+        try:
+            return await self._admit(order)
+        except asyncpg.DataError as error:
+            raise Refused(f"a part of the run is JSON that cannot be stored: {error}") from error
+
+    async def _admit(self, order: CreateRun) -> str:
         request = Request(
             order.multitask_strategy, order.if_not_exists, is_delayed=order.after_s > 0
         )
         facts = ThreadFacts.MISSING if order.is_temporary else ThreadFacts.FREE
+        hidden = 0
         for _ in range(_ADMISSION_TRIES_MAX):
             decision = admit(facts, request)
             match decision:
@@ -64,8 +74,10 @@ class Ledger:
                     row = await self._create_with_thread(
                         order, starts=decision is Decision.START_ON_NEW_THREAD
                     )
-                    # Not written: somebody made the thread a moment ago.
+                    # Not written: somebody made the thread a moment ago, or it is one that this
+                    # order may not see (another tenant's, or about to be swept).
                     found = ThreadFacts.FREE
+                    hidden += row is None
                 case Decision.START | Decision.WAIT:
                     row, found = await self._create_on(
                         order, facts, starts=decision is Decision.START
@@ -78,6 +90,10 @@ class Ledger:
                 return row
             if known := await self._known(order):
                 return known
+            if found is facts:
+                raise Conflict("The run id is taken.", run_id=str(order.run_id))
+            if found is ThreadFacts.MISSING and hidden > 1:
+                raise NotFound(NOT_FOUND_MESSAGE, thread_id=str(order.thread_id))
             facts = found
         raise Conflict("the thread changes faster than a run can be admitted: try again")
 
@@ -101,14 +117,17 @@ class Ledger:
 
     async def _create_with_thread(self, order: CreateRun, *, starts: bool) -> str | None:
         told = self._messages.of_new_run(order, starts=starts)
-        record = await self._pool.fetchrow(
-            _sql["create_run_on_new_thread"],
-            *_columns(order),
-            starts,
-            *arrays(told),
-            order.is_temporary,
-            order.deletes_thread,
-        )
+        try:
+            record = await self._pool.fetchrow(
+                _sql["create_run_on_new_thread"],
+                *_columns(order),
+                starts,
+                *arrays(told),
+                order.is_temporary,
+                order.deletes_thread,
+            )
+        except asyncpg.UniqueViolationError as error:
+            raise Conflict("The run id is taken.", run_id=str(order.run_id)) from error
         if record is None:
             return None
         self._outbox.soon(numbered(told, record["outbox_ids"]))
@@ -168,7 +187,7 @@ class Ledger:
                 record["assistant_id"],
                 record["graph_id"],
                 0,
-                record["webhook"],
+                _webhook(record["kwargs"]),
             )
             told = [
                 self._messages.of_finished_run(
@@ -212,7 +231,8 @@ class Ledger:
         if is_rolled_back:
             record = await self._pool.fetchrow(
                 _sql["roll_back_run"], about.run_id, about.attempt, outcome.values,
-                outcome.interrupts, outcome.thread_status, *common, about.thread_id, outcome.events_n,
+                outcome.interrupts, outcome.thread_status, *common, about.thread_id,
+                outcome.events_n,
             )  # fmt: skip
         else:
             record = await self._pool.fetchrow(
@@ -243,13 +263,13 @@ class Ledger:
         async with self._pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(
                 _sql["lose_runs"], list(held), list(held.values()), failures_max, expired_only,
-                EXHAUSTED_ERROR, self._messages.ticket_subject,
+                EXHAUSTED_ERROR, self._messages.ticket_subject, EVENTS_SKIPPED,
             )  # fmt: skip
             told = [
                 self._messages.of_finished_run(
                     Finish(
                         row["run_id"], row["thread_id"], row["tenant"], row["assistant_id"],
-                        row["graph_id"], row["attempt"], row["webhook"],
+                        row["graph_id"], row["attempt"], _webhook(row["kwargs"]),
                     ),
                     RunStatus.ERROR, rolled_back=False, error=EXHAUSTED_ERROR,
                     has_next=row["has_next"],
@@ -261,9 +281,12 @@ class Ledger:
         self._flush([row for row in rows if row["outbox_id"] is not None])
         self._outbox.soon(numbered(told, [row["outbox_id"] for row in ids]))
         return [
-            Lost(row["run_id"], row["thread_id"], row["tenant"], row["attempt"], row["is_last"])
+            Lost(
+                row["run_id"], row["thread_id"], row["tenant"], row["attempt"], row["is_last"],
+                row["events_n"],
+            )
             for row in rows
-        ]
+        ]  # fmt: skip
 
     async def forget(self, run_id: UUID) -> bool:
         """Remove the row of a run that is over; False when it is not over, or gone."""
@@ -305,6 +328,12 @@ def _run_of(row: Any) -> Run:
     return Run(
         RunStatus(row["status"]), row["attempt"], row["failures"], _action(row["cancel_action"])
     )
+
+
+def _webhook(kwargs: str) -> str | None:
+    """Read here and not by PostgreSQL, whose `->>` fails when any text in `kwargs` holds a NUL."""
+    webhook = orjson.loads(kwargs).get("webhook")
+    return webhook if isinstance(webhook, str) else None
 
 
 def _action(text: str | None) -> CancelAction | None:

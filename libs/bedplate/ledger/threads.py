@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from bedplate_proto.threads import CopyThread, CreateThread, UpdateThread
 from bedplate_proto.vocabulary import IfExists, ThreadStatus
 
-from bedplate.kernel.errors import Conflict, NotFound
+from bedplate.kernel.errors import Conflict, NotFound, Refused
 from bedplate.sql import Statements
 
 _sql = Statements("bedplate.ledger")
@@ -30,18 +32,26 @@ class Threads:
         self._copy = copy
 
     async def create(self, order: CreateThread) -> str:
-        """The thread's row as JSON text. Raises `Conflict` when the id is taken."""
-        record = await self._pool.fetchrow(
-            _sql["create_thread"], order.thread_id, order.tenant, order.metadata
-        )
+        """The thread's row as JSON text. Raises `Conflict` when the id is taken, `Refused`."""
+        record = None
+        # The second time sees what another creator committed while the first one waited for it.
+        for _ in range(2):
+            with _refusing():
+                record = await self._pool.fetchrow(
+                    _sql["create_thread"], order.thread_id, order.tenant, order.metadata
+                )
+            if record is not None:
+                break
         if record is None or not (record["is_new"] or order.if_exists is IfExists.DO_NOTHING):
             raise Conflict("Thread already exists.", thread_id=str(order.thread_id))
         return record["row"]
 
     async def update(self, order: UpdateThread) -> str:
-        row = await self._pool.fetchval(
-            _sql["update_thread"], order.thread_id, order.tenant, order.metadata
-        )
+        """The thread's row as JSON text. Raises `NotFound`, `Refused`."""
+        with _refusing():
+            row = await self._pool.fetchval(
+                _sql["update_thread"], order.thread_id, order.tenant, order.metadata
+            )
         if row is None:
             raise NotFound("Thread not found.", thread_id=str(order.thread_id))
         return row
@@ -58,16 +68,20 @@ class Threads:
             if found:
                 # Rows first: a checkpoint being written now holds its run's row, and is waited for
                 # here.
+                await connection.execute(_sql["lock_runs_of_threads"], list(found))
                 await connection.execute(_sql["delete_threads"], list(found))
                 await self._forget(connection, list(found))
         return found
 
     async def copy(self, order: CopyThread) -> str:
-        """The copy's row as JSON text. Raises `NotFound`."""
+        """The copy's row as JSON text. Raises `NotFound`, and `Conflict` when its id is taken."""
         async with self._pool.acquire() as connection, connection.transaction():
-            row = await connection.fetchval(
-                _sql["copy_thread"], order.thread_id, order.copy_id, order.tenant
-            )
+            try:
+                row = await connection.fetchval(
+                    _sql["copy_thread"], order.thread_id, order.copy_id, order.tenant
+                )
+            except asyncpg.UniqueViolationError as error:
+                raise Conflict("Thread already exists.", thread_id=str(order.copy_id)) from error
             if row is None:
                 raise NotFound("Thread not found.", thread_id=str(order.thread_id))
             await self._copy(connection, order.thread_id, order.copy_id)
@@ -89,3 +103,11 @@ class Threads:
             ids = [row["thread_id"] for row in rows if row["tenant"] == tenant]
             await self.delete(ids, tenant=tenant)
         return len(rows)
+
+
+@contextmanager
+def _refusing() -> Generator[None]:
+    try:
+        yield
+    except asyncpg.DataError as error:
+        raise Refused(f"metadata is JSON that cannot be stored: {error}") from error

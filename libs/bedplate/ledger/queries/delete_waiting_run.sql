@@ -6,7 +6,7 @@ UPDATE threads
    SET runs_active = threads.runs_active - 1, updated_at = now(),
        status = CASE WHEN threads.runs_active > 1 THEN 'busy' ELSE threads.settled_status END,
        current_run = nullif(threads.current_run, removed.run_id),
-       doomed_at = CASE WHEN threads.deletes_with_run THEN now() END
+       doomed_at = CASE WHEN threads.deletes_with_run AND threads.runs_active = 1 THEN now() END
   FROM removed
  WHERE threads.thread_id = removed.thread_id
 RETURNING threads.runs_active

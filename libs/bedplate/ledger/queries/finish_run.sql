@@ -18,9 +18,10 @@ WITH thread AS MATERIALIZED (
        SET "values" = coalesce($4::jsonb, threads."values"), interrupts = $5::jsonb, error = $6::jsonb,
            settled_status = $7::text,
            status = CASE WHEN finished.runs_active > 1 THEN 'busy' ELSE $7::text END,
-           runs_active = threads.runs_active - 1, current_run = NULL, events_n = $8::bigint,
+           runs_active = threads.runs_active - 1, current_run = NULL,
+           events_n = greatest(threads.events_n, $8::bigint),
            updated_at = now(), state_updated_at = now(),
-           doomed_at = CASE WHEN threads.deletes_with_run THEN now() END
+           doomed_at = CASE WHEN threads.deletes_with_run AND threads.runs_active = 1 THEN now() END
       FROM finished
      WHERE threads.thread_id = finished.thread_id
 ), told AS (

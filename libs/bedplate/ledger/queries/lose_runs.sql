@@ -1,13 +1,14 @@
 -- lose_runs: the attempts died under their runs: wait for the next attempt, or end in error after $3 failures.
 -- $4: only where the lease has run out (the expiry loop); the keeper knows without. By primary key.
+-- Nobody knows how many events the dead attempts wrote: the thread's next run goes on $7 per attempt further.
 WITH threads_locked AS MATERIALIZED (
-    SELECT threads.thread_id
+    SELECT threads.thread_id, threads.events_n
       FROM threads
      WHERE threads.thread_id IN (SELECT runs.thread_id FROM runs WHERE runs.run_id = ANY($1::uuid[]))
      ORDER BY threads.thread_id
        FOR UPDATE
 ), found AS MATERIALIZED (
-    SELECT runs.run_id, runs.thread_id, runs.failures + 1 >= $3::int AS is_last
+    SELECT runs.run_id, runs.failures + 1 >= $3::int AS is_last, threads_locked.events_n
       FROM threads_locked
       JOIN runs ON runs.thread_id = threads_locked.thread_id
       JOIN unnest($1::uuid[], $2::int[]) AS mine (run_id, attempt)
@@ -26,13 +27,16 @@ WITH threads_locked AS MATERIALIZED (
       FROM found
      WHERE runs.run_id = found.run_id AND runs.status = 'running'
  RETURNING runs.run_id, runs.thread_id, runs.tenant, runs.assistant_id, runs.graph_id, runs.attempt,
-           runs.ticket, runs.kwargs ->> 'webhook' AS webhook, found.is_last
+           runs.ticket, found.is_last, found.events_n,
+           CASE WHEN found.is_last THEN runs.kwargs END AS kwargs
 ), settled AS (
     UPDATE threads
        SET error = $5::jsonb, settled_status = 'error',
            status = CASE WHEN threads.runs_active > 1 THEN 'busy' ELSE 'error' END,
            runs_active = threads.runs_active - 1, current_run = NULL,
-           updated_at = now(), doomed_at = CASE WHEN threads.deletes_with_run THEN now() END
+           events_n = threads.events_n + $7::bigint * (lost.attempt + 1),
+           updated_at = now(),
+           doomed_at = CASE WHEN threads.deletes_with_run AND threads.runs_active = 1 THEN now() END
       FROM lost
      WHERE threads.thread_id = lost.thread_id AND lost.is_last
  RETURNING threads.thread_id, threads.runs_active
@@ -45,7 +49,7 @@ WITH threads_locked AS MATERIALIZED (
  RETURNING outbox_id, msg_id, subject, body
 )
 SELECT lost.run_id, lost.thread_id, lost.tenant, lost.assistant_id, lost.graph_id, lost.attempt,
-       lost.webhook, lost.is_last, coalesce(settled.runs_active, 1) > 0 AS has_next,
+       lost.kwargs, lost.is_last, lost.events_n, coalesce(settled.runs_active, 1) > 0 AS has_next,
        told.outbox_id, told.msg_id, told.subject, told.body
   FROM lost
   LEFT JOIN settled ON settled.thread_id = lost.thread_id

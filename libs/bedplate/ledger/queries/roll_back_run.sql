@@ -14,9 +14,10 @@ WITH thread AS MATERIALIZED (
     UPDATE threads
        SET "values" = $3::jsonb, interrupts = $4::jsonb, error = NULL, settled_status = $5::text,
            status = CASE WHEN removed.runs_active > 1 THEN 'busy' ELSE $5::text END,
-           runs_active = threads.runs_active - 1, current_run = NULL, events_n = $10::bigint,
+           runs_active = threads.runs_active - 1, current_run = NULL,
+           events_n = greatest(threads.events_n, $10::bigint),
            updated_at = now(), state_updated_at = now(),
-           doomed_at = CASE WHEN threads.deletes_with_run THEN now() END
+           doomed_at = CASE WHEN threads.deletes_with_run AND threads.runs_active = 1 THEN now() END
       FROM removed
      WHERE threads.thread_id = removed.thread_id
 ), told AS (
