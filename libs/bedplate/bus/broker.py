@@ -16,13 +16,13 @@ import nats
 import nats.errors
 import orjson
 import structlog
-from bedplate_proto.envelope import ERROR_HEADER, MESSAGE_BYTES_MAX, PARCEL_HEADER, Message
-from bedplate_proto.streams import installed_name
-from bedplate_proto.subjects import DEFAULT_PREFIX, Subject
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from bedplate.kernel.errors import Refused, TooLarge, Unavailable
+from bedplate_proto.envelope import ERROR_HEADER, MESSAGE_BYTES_MAX, PARCEL_HEADER, Message
+from bedplate_proto.streams import installed_name
+from bedplate_proto.subjects import DEFAULT_PREFIX, Subject
 
 from .refusals import error_from
 

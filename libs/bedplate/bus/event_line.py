@@ -39,6 +39,15 @@ def line_of(n: int, attempt: int, name: str, data: bytes) -> bytes:
     return b'{"n":%d,"attempt":%d,"event":%b,"data":%b}\n' % (n, attempt, orjson.dumps(name), data)
 
 
+def end_of(status: str, *, error: bytes | None, values: bytes | None) -> bytes:
+    """Data of the `end` event: `{"status", "error", "values"}`, in this order; parts are JSON."""
+    return b'{"status":"%b","error":%b,"values":%b}' % (
+        status.encode(),
+        b"null" if error is None else error,
+        b"null" if values is None else values,
+    )
+
+
 def event_of(line: bytes, sequence: int) -> Event:
     """The event of a line without its line feed. Raises `ValueError` for anything `line_of` does
     not write."""

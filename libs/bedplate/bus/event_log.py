@@ -23,14 +23,14 @@ from contextlib import asynccontextmanager, suppress
 import nats.errors
 import orjson
 import structlog
-from bedplate_proto.envelope import CONTINUES_HEADER
-from bedplate_proto.streams import RUN_EVENTS
-from bedplate_proto.subjects import RunAddress
-from bedplate_proto.vocabulary import EventName
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from bedplate.kernel.errors import Unavailable
+from bedplate_proto.envelope import CONTINUES_HEADER
+from bedplate_proto.streams import RUN_EVENTS
+from bedplate_proto.subjects import RunAddress
+from bedplate_proto.vocabulary import EventName
 
 from .broker import Bus
 from .event_line import Event, event_of

@@ -18,14 +18,15 @@ from typing import Any
 import nats.errors
 import orjson
 import structlog
+
+from bedplate.kernel.errors import Fenced
 from bedplate_proto.envelope import CONTINUES_HEADER, MESSAGE_BYTES_MAX
 from bedplate_proto.streams import RUN_EVENTS
 from bedplate_proto.subjects import RunAddress
-
-from bedplate.kernel.errors import Fenced
+from bedplate_proto.vocabulary import EventName, RunStatus
 
 from .broker import PUBLISH_S_MAX, Bus
-from .event_line import event_of, line_of
+from .event_line import end_of, event_of, line_of
 
 log = structlog.get_logger()
 
@@ -220,3 +221,9 @@ async def close_events(
                 for k, (name, data) in enumerate(closing, start=1)
             ]
             await writer.send(lines)
+
+
+def closing_of_failed_run(error: bytes) -> list[tuple[str, bytes]]:
+    """The last events of a run that ended in error without an attempt; `error` is JSON."""
+    end = end_of(RunStatus.ERROR, error=error, values=None)
+    return [(EventName.ERROR, error), (EventName.END, end)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from bedplate_proto.envelope import OrderError
 from pydantic import ValidationError
 
 from bedplate.kernel.errors import (
@@ -16,6 +15,7 @@ from bedplate.kernel.errors import (
     TooLarge,
     Unavailable,
 )
+from bedplate_proto.envelope import OrderError
 
 _KINDS: dict[str, type[BedplateError]] = {
     "refused": Refused,

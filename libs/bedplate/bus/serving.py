@@ -15,6 +15,13 @@ from typing import Any
 
 import orjson
 import structlog
+from faststream import AckPolicy
+from faststream.nats import ConsumerConfig, JStream, NatsBroker, NatsMessage, PullSub
+from faststream.response import Response
+from pydantic import BaseModel, ValidationError
+
+from bedplate.kernel.errors import BedplateError, Refused, Unavailable
+from bedplate.kernel.retry import retry_delay_s
 from bedplate_proto.envelope import (
     ERROR_HEADER,
     MESSAGE_BYTES_MAX,
@@ -25,13 +32,6 @@ from bedplate_proto.envelope import (
 )
 from bedplate_proto.streams import Consumer
 from bedplate_proto.subjects import VERSION, Kind, Subject
-from faststream import AckPolicy
-from faststream.nats import ConsumerConfig, JStream, NatsBroker, NatsMessage, PullSub
-from faststream.response import Response
-from pydantic import BaseModel, ValidationError
-
-from bedplate.kernel.errors import BedplateError, Refused, Unavailable
-from bedplate.kernel.retry import retry_delay_s
 
 from .broker import Bus
 from .refusals import order_error

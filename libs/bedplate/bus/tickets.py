@@ -13,10 +13,11 @@ from collections.abc import Callable
 import nats.errors
 import orjson
 import structlog
-from bedplate_proto.runs import RunReady
-from bedplate_proto.streams import EXECUTORS, RUN_DISPATCH
 from nats.aio.msg import Msg
 from pydantic import ValidationError
+
+from bedplate_proto.runs import RunReady
+from bedplate_proto.streams import EXECUTORS, RUN_DISPATCH
 
 from .broker import Bus
 

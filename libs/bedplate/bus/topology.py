@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from bedplate_proto.streams import CONSUMERS, STREAMS, Consumer, Stream, installed_name
-from bedplate_proto.subjects import DEFAULT_PREFIX, VERSION
 from nats.js import api
 from nats.js.errors import APIError, NotFoundError
 
 from bedplate.kernel.errors import Refused
+from bedplate_proto.streams import CONSUMERS, STREAMS, Consumer, Stream, installed_name
+from bedplate_proto.subjects import DEFAULT_PREFIX, VERSION
 
 from .broker import Bus
 

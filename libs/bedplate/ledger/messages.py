@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import orjson
+
 from bedplate_proto import subjects
 from bedplate_proto.envelope import Fact, cloud_event
 from bedplate_proto.runs import CreateRun, RunCreated, RunFinished, RunReady

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from bedplate_proto.vocabulary import CancelAction, RunStatus, ThreadStatus
-
 from bedplate.kernel.run import Ending
+from bedplate_proto.vocabulary import CancelAction, RunStatus, ThreadStatus
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from bedplate_proto import subjects
-from bedplate_proto.runs import EVENTS_SKIPPED, CreateRun
-from bedplate_proto.vocabulary import CancelAction, RunStatus
 
 from bedplate.kernel.admission import BUSY_MESSAGE, Decision, Request, ThreadFacts, admit
 from bedplate.kernel.errors import Conflict, NotFound, Refused
 from bedplate.kernel.run import Gone, Illegal, Run, cancel
 from bedplate.sql import Statements
+from bedplate_proto import subjects
+from bedplate_proto.runs import EVENTS_SKIPPED, CreateRun
+from bedplate_proto.vocabulary import CancelAction, RunStatus
 
 from .messages import Finish, Messages, arrays, numbered
 from .moves import Applied, Claimed, Closed, Lost, Missing, Outcome, Renewal, Superseded

@@ -8,11 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from bedplate_proto.threads import CopyThread, CreateThread, UpdateThread
-from bedplate_proto.vocabulary import IfExists, ThreadStatus
 
 from bedplate.kernel.errors import Conflict, NotFound, Refused
 from bedplate.sql import Statements
+from bedplate_proto.threads import CopyThread, CreateThread, UpdateThread
+from bedplate_proto.vocabulary import IfExists, ThreadStatus
 
 _sql = Statements("bedplate.ledger")
 

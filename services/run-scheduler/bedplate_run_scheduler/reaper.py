@@ -6,12 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
+
 from bedplate.bus.broker import Bus
-from bedplate.bus.event_writer import close_events
+from bedplate.bus.event_writer import close_events, closing_of_failed_run
 from bedplate.ledger import Ledger
 from bedplate.ledger.runs import EXHAUSTED_ERROR
 from bedplate_proto.subjects import RunAddress
-from bedplate_proto.vocabulary import EventName, RunStatus
 
 log = structlog.get_logger()
 
@@ -43,14 +43,7 @@ class Reaper:
                     self._bus,
                     RunAddress(run.tenant, run.thread_id, run.run_id),
                     attempt=run.attempt,
-                    closing=closing_of_lost_run(),
+                    closing=closing_of_failed_run(EXHAUSTED_ERROR.encode()),
                     limit_s=_CLOSE_S_MAX,
                 )
         return {"expired": len(lost)}
-
-
-def closing_of_lost_run() -> list[tuple[str, bytes]]:
-    """The last events of a run that used up its attempts."""
-    error = EXHAUSTED_ERROR.encode()
-    end = b'{"status":"%b","error":%b,"values":null}' % (RunStatus.ERROR.encode(), error)
-    return [(EventName.ERROR, error), (EventName.END, end)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import nats.errors
 import structlog
+
 from bedplate.bus import topology
 from bedplate.bus.broker import Bus
 from bedplate.bus.tickets import queued_tickets

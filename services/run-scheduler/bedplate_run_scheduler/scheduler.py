@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-import orjson
 import structlog
+
 from bedplate.bus.broker import Bus
+from bedplate.bus.event_line import end_of
 from bedplate.bus.event_writer import close_events
 from bedplate.kernel.errors import NotFound
 from bedplate.kernel.run import Gone, Illegal, Run
@@ -122,8 +123,7 @@ class Scheduler:
         return stopped
 
     async def _end_unstarted(self, address: RunAddress) -> None:
-        end = {"status": RunStatus.INTERRUPTED, "error": None, "values": None}
-        closing = [(EventName.END, orjson.dumps(end))]
+        closing = [(EventName.END, end_of(RunStatus.INTERRUPTED, error=None, values=None))]
         await close_events(self._bus, address, attempt=0, closing=closing, limit_s=_CLOSE_S_MAX)
 
     async def _remove(self, thread_ids: Sequence[UUID], *, tenant: str) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bedplate.chassis.settings import Settings as ChassisSettings
 from pydantic import Field
+
+from bedplate.chassis.settings import Settings as ChassisSettings
 
 
 class Settings(ChassisSettings):

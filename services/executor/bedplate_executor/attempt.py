@@ -1,0 +1,330 @@
+"""One attempt of one run, told from claim to end. Everything in it runs in a worker.
+
+Whatever this attempt writes presents its number: checkpoints and store items to PostgreSQL
+(`graphs.fence`), events to the broker (`bus.event_writer`), the end to the ledger. So it may be
+slow, paused or forgotten, but never wrong: if another attempt began meanwhile, its next write is
+refused (`Fenced`) and it stops without a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal
+
+import structlog
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
+
+from bedplate.bus.broker import Bus
+from bedplate.bus.event_line import end_of
+from bedplate.bus.event_writer import EventWriter
+from bedplate.chassis.tasks import Tasks, uncancelled
+from bedplate.graphs.factories import AnyGraph
+from bedplate.graphs.failures import shown_error
+from bedplate.graphs.fence import AttemptFence
+from bedplate.graphs.introspection import Settled, settled, settled_after
+from bedplate.graphs.modes import RunStream, stream_graph
+from bedplate.graphs.patience import is_passing
+from bedplate.graphs.registry import Registry
+from bedplate.graphs.saver import PostgresSaver
+from bedplate.graphs.store import PostgresStore
+from bedplate.graphs.wire import dumps
+from bedplate.kernel.errors import Fenced
+from bedplate.kernel.run import Ending
+from bedplate.ledger import Applied, Claimed, Closed, Finish, Ledger, Outcome
+from bedplate_proto.subjects import RunAddress
+from bedplate_proto.vocabulary import EventName, RunStatus, ThreadStatus
+
+from .watchdog import current_run
+from .work import Work, work_of
+
+log = structlog.get_logger()
+
+# What was streamed must be with the broker before the run is over; a broker away for longer costs
+# the reader the tail of the stream (it gets the values from the row), not the run its end.
+EVENTS_DRAIN_S = 15.0
+FINISH_S = 60.0
+
+_USER_INTERRUPT = {"error": "UserInterrupt", "message": "the run was cancelled by a user"}
+
+
+class Stop(StrEnum):
+    """Why an attempt is told to stop."""
+
+    INTERRUPT = "interrupt"
+    ROLLBACK = "rollback"
+    SUPERSEDED = "superseded"
+    """Another attempt owns the run, or the run is gone: leave without a word."""
+
+
+class RunTimedOut(TimeoutError):
+    """The attempt took longer than a run may."""
+
+
+How = Literal["ended", "released"]
+"""`released`: the run is to go back unharmed; else there is nothing left to do for it here."""
+
+
+class Released(Exception):
+    """The graph stopped at a super-step because we asked it to: the run goes back unharmed."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What all attempts of a worker share."""
+
+    registry: Registry
+    saver: PostgresSaver
+    store: PostgresStore
+    ledger: Ledger
+    bus: Bus
+    graphs: Tasks
+    """Owns the graphs' tasks: one that ignores its cancellation must not die with its attempt's."""
+    run_s_max: float
+    cancel_s: float
+    lease_s: float
+
+
+class Attempt:
+    """`run` it once; `stop` and `drain` may come at any time from the keeper."""
+
+    def __init__(self, claimed: Claimed, tools: Tools) -> None:
+        self.claimed = claimed
+        self._tools = tools
+        fence = AttemptFence(claimed.run_id, claimed.attempt)
+        self._saver = tools.saver.with_fence(fence)
+        self._store = tools.store.with_fence(fence)
+        self._control = RunControl()
+        self._graph_task: asyncio.Task[BaseException | None] | None = None
+        self._limit = asyncio.timeout(None)
+        self._stop: Stop | None = None if claimed.cancel is None else Stop(claimed.cancel.value)
+        self._events = EventWriter(
+            tools.bus,
+            RunAddress(claimed.tenant, claimed.thread_id, claimed.run_id),
+            attempt=claimed.attempt,
+            base_n=claimed.events_n,
+            still_ours=self._is_still_ours,
+        )
+
+    async def run(self) -> How:
+        """Live the attempt. Raises what is a failure of ours, never one of the graph's."""
+        current_run.set(str(self.claimed.run_id))
+        structlog.contextvars.bind_contextvars(
+            run_id=str(self.claimed.run_id),
+            thread_id=str(self.claimed.thread_id),
+            attempt=self.claimed.attempt,
+        )
+        is_released = False
+        try:
+            async with asyncio.TaskGroup() as group:
+                pump = group.create_task(self._events.pump())
+                try:
+                    await self._live()
+                finally:
+                    pump.cancel()
+        except* Fenced as group_of_fenced:
+            log.info("attempt.superseded", why=str(group_of_fenced.exceptions[0]))
+        except* Released:
+            log.info("attempt.released")
+            is_released = True
+        return "released" if is_released else "ended"
+
+    def stop(self, why: Stop) -> None:
+        """Cancel the graph. A rollback overrides an interrupt, being superseded overrides both."""
+        order = [Stop.INTERRUPT, Stop.ROLLBACK, Stop.SUPERSEDED]
+        if self._stop is None or order.index(why) > order.index(self._stop):
+            self._stop = why
+        if self._graph_task is not None and not self._graph_task.done():
+            self._graph_task.cancel()
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._tools.cancel_s)
+
+    def drain(self, reason: str) -> None:
+        """Ask the graph to stop at its next super-step; the run then goes back."""
+        self._control.request_drain(reason)
+
+    async def _live(self) -> None:
+        await self._events.open(continues=self.claimed.attempt > 1)
+        about = {"run_id": str(self.claimed.run_id), "attempt": self.claimed.attempt}
+        self._events.put(EventName.METADATA, dumps(about))
+        outcome, answer = await self._outcome()
+        if outcome.error is not None and outcome.ending is Ending.ERROR:
+            self._events.put(EventName.ERROR, outcome.error.encode())
+        # From here on we finish even if this task is cancelled: the graph's work is done.
+        await uncancelled(self._finish(outcome, answer), limit_s=FINISH_S)
+
+    async def _outcome(self) -> tuple[Outcome, bytes | None]:
+        """Run the graph to its end, whatever end that is; what the thread shows then, and what
+        waiters get."""
+        work = await work_of(self.claimed, self._saver)
+        async with self._tools.registry.open(
+            self.claimed.graph_id,
+            config=work.config,
+            access="threads.create_run",
+            context=work.context,
+            user=None,
+            store=self._store,
+            checkpointer=self._saver,
+        ) as graph:
+            stream = stream_graph(
+                graph,
+                work.graph_input,
+                work.config,
+                context=work.context_for(graph),
+                modes=work.modes,
+                subgraphs=work.subgraphs,
+                durability=work.durability,
+                interrupt_before=work.interrupt_before,
+                interrupt_after=work.interrupt_after,
+                control=self._control,
+            )
+            failure = await self._ran(stream)
+            if self._stop is Stop.SUPERSEDED or isinstance(failure, Fenced):
+                raise Fenced("the attempt was told to stop")
+            if isinstance(failure, GraphDrained):
+                raise Released
+            if self._stop is Stop.ROLLBACK:
+                return await self._rolled_back(graph, work)
+            return await self._settled(stream, graph, work, failure)
+
+    async def _ran(self, stream: RunStream) -> BaseException | None:
+        """Stream the graph; how it failed, as a value. Only our own cancellation stays one."""
+        if self._stop is not None:
+            return None
+        task = self._graph_task = self._tools.graphs.start(self._forward(stream), "graph")
+        is_late = False
+        try:
+            async with asyncio.timeout(self._tools.run_s_max) as self._limit:
+                await asyncio.wait([task])
+        except TimeoutError:
+            is_late = self._stop is None
+            task.cancel()
+            if is_late:
+                await asyncio.wait([task], timeout=self._tools.cancel_s)
+            if not task.done():
+                # Its writes are refused once the run is over; its thread or task is lost to us.
+                log.warning("graph.left_behind", waited_s=self._tools.cancel_s)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if is_late:
+            return RunTimedOut(f"the run took longer than {self._tools.run_s_max:g} s")
+        return task.result() if task.done() and not task.cancelled() else None
+
+    async def _forward(self, stream: RunStream) -> BaseException | None:
+        try:
+            async for event in stream:
+                self._events.put(event.event, event.data)
+                await self._events.room()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                return error  # the graph cancelled itself: a failure like any other
+            raise
+        except BaseException as error:  # a node may call sys.exit: that ends its run, not us
+            return error
+        return None
+
+    async def _settled(
+        self, stream: RunStream, graph: AnyGraph, work: Work, failure: BaseException | None
+    ) -> tuple[Outcome, bytes | None]:
+        if failure is None and self._stop is None:
+            state = await settled_after(stream, graph, work.thread)
+            return self._ended(Ending.SUCCESS, state), stream.answer()
+        state = await self._state_left(graph, work)
+        if failure is None:
+            error = dumps(_USER_INTERRUPT) if state is not None and state.next else None
+            values = None if state is None else state.values
+            return self._ended(Ending.INTERRUPTED, state, error=error), values
+        shown = dumps(shown_error(failure))
+        log.info("graph.failed", error=type(failure).__name__, exc_info=failure)
+        ending = Ending.TIMEOUT if isinstance(failure, RunTimedOut) else Ending.ERROR
+        return self._ended(ending, state, error=shown, status=ThreadStatus.ERROR), None
+
+    async def _state_left(self, graph: AnyGraph, work: Work) -> Settled | None:
+        """What a run that failed or was stopped has left; None when even that cannot be read."""
+        try:
+            return await settled(graph, work.thread)
+        except Fenced:
+            raise
+        except Exception:
+            log.exception("state.unreadable")
+            return None
+
+    async def _rolled_back(self, graph: AnyGraph, work: Work) -> tuple[Outcome, bytes | None]:
+        """Take back what the run saved: its checkpoints, and so its input."""
+        await self._saver.adelete_for_runs([str(self.claimed.run_id)])
+        return self._ended(Ending.ROLLED_BACK, await settled(graph, work.thread)), None
+
+    def _ended(
+        self,
+        ending: Ending,
+        state: Settled | None,
+        *,
+        error: bytes | None = None,
+        status: ThreadStatus | None = None,
+    ) -> Outcome:
+        return Outcome(
+            ending=ending,
+            values=None if state is None else state.values.decode(),
+            interrupts="{}" if state is None else state.interrupts.decode(),
+            error=None if error is None else error.decode(),
+            thread_status=status or (ThreadStatus(state.status) if state else ThreadStatus.IDLE),
+            events_n=0,
+        )
+
+    async def _finish(self, outcome: Outcome, answer: bytes | None) -> None:
+        await self._drained()
+        claimed = self.claimed
+        about = Finish(
+            claimed.run_id,
+            claimed.thread_id,
+            claimed.tenant,
+            claimed.assistant_id,
+            claimed.graph_id,
+            claimed.attempt,
+            webhook=None,
+        )
+        # The end event has the next number, whether or not the broker ever gets it.
+        outcome = replace(outcome, events_n=self._events.n + 1)
+        match await self._patiently(about, outcome):
+            case Applied():
+                error = None if outcome.error is None else outcome.error.encode()
+                end = end_of(_status_of(outcome.ending), error=error, values=answer)
+                self._events.put(EventName.END, end)
+                await self._drained()
+                log.info("run.finished", ending=outcome.ending)
+            case other:
+                log.info("attempt.superseded", found=repr(other))
+
+    async def _drained(self) -> None:
+        try:
+            async with asyncio.timeout(EVENTS_DRAIN_S):
+                await self._events.drain()
+        except TimeoutError:
+            log.warning("events.undelivered", waited_s=EVENTS_DRAIN_S)
+
+    async def _patiently(self, about: Finish, outcome: Outcome) -> Closed:
+        """Finish, also through a restart of PostgreSQL: the graph's work is not thrown away for
+        it."""
+        delay_s = 0.1
+        while True:
+            try:
+                return await self._tools.ledger.finish(about, outcome)
+            except Exception as error:
+                if not is_passing(error):
+                    raise
+                log.warning("finish.delayed", why=type(error).__name__)
+            await asyncio.sleep(delay_s)
+            delay_s = min(1.0, delay_s * 2)
+
+    async def _is_still_ours(self) -> bool:
+        """Ask the truth, by renewing the lease we think we hold."""
+        held = {self.claimed.run_id: self.claimed.attempt}
+        renewal = await self._tools.ledger.renew(held, lease_s=self._tools.lease_s)
+        return bool(renewal.held)
+
+
+def _status_of(ending: Ending) -> str:
+    return RunStatus.INTERRUPTED if ending is Ending.ROLLED_BACK else ending.value

@@ -1,0 +1,95 @@
+"""What an operator may set. Keeper and workers read the same variables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from bedplate.chassis.settings import Settings as ChassisSettings
+
+GIB = 1024**3
+
+
+class Settings(ChassisSettings):
+    service: ClassVar[str] = "executor"
+
+    database_uri: str = Field(
+        "postgresql://postgres@127.0.0.1:5432/postgres",
+        description="PostgreSQL, 15 or newer.",
+        json_schema_extra={
+            "env": ["DATABASE_URI", "POSTGRES_URI", "POSTGRES_URI_CUSTOM"],
+            "secret": True,
+        },
+    )
+    nats_url: str = Field(
+        "nats://127.0.0.1:4222",
+        description="NATS with JetStream, 2.12 or newer; several servers separated by commas.",
+        json_schema_extra={"env": ["NATS_URL"], "secret": True},
+    )
+    subject_prefix: str = Field(
+        "bedplate",
+        pattern=r"^[a-z][a-z0-9_-]{0,31}$",
+        description="First token of every subject.",
+        json_schema_extra={"env": ["BEDPLATE_SUBJECT_PREFIX"]},
+    )
+    tenant: str = Field(
+        "default",
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="Whose assistants the graphs become.",
+        json_schema_extra={"env": ["BEDPLATE_TENANT"]},
+    )
+    config: Path = Field(
+        Path("langgraph.json"),
+        description="The project's langgraph.json.",
+        json_schema_extra={"env": ["LANGGRAPH_CONFIG_PATH"]},
+    )
+    reload: bool = Field(False, description="Load the project anew when its files change.")
+    workers: int = Field(
+        os.cpu_count() or 1, ge=1, le=256, description="Worker processes that run graphs."
+    )
+    slots: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="Runs at a time in one worker.",
+        json_schema_extra={"env": ["N_JOBS_PER_WORKER"]},
+    )
+    lease_s: float = Field(6.0, ge=1, le=600, description="Seconds a lease lasts unrenewed.")
+    renew_s: float = Field(2.0, ge=0.1, le=120, description="Seconds between two renewals.")
+    attempts_max: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="Attempts that may die under a run before it ends in error.",
+        json_schema_extra={"env": ["BEDPLATE_ATTEMPTS_MAX", "BG_JOB_MAX_RETRIES"]},
+    )
+    run_s_max: float = Field(
+        86_400.0,
+        gt=0,
+        description="Seconds an attempt may take before its run ends as `timeout`.",
+        json_schema_extra={"env": ["BG_JOB_TIMEOUT_SECS"]},
+    )
+    cancel_s: float = Field(
+        10.0, gt=0, description="Seconds a cancelled graph has before it is left behind."
+    )
+    stall_report_s: float = Field(
+        5.0, gt=0, description="Seconds an event loop may stand still before it is reported."
+    )
+    stall_kill_s: float = Field(
+        30.0, gt=0, description="Seconds an event loop may stand still before its worker is killed."
+    )
+    drain_s: float = Field(
+        20.0, ge=0, description="Seconds graphs have to reach their next super-step at shutdown."
+    )
+    worker_memory_bytes_max: int = Field(
+        4 * GIB,
+        ge=0,
+        description="Bytes of memory a worker may allocate; 0 for no limit. More is a MemoryError"
+        " in the run that asks for it.",
+    )
+    worker_connections_max: int = Field(
+        4, ge=2, le=100, description="PostgreSQL connections of one worker."
+    )

@@ -1,0 +1,256 @@
+"""A worker: the process that imports users' code and runs their graphs. Started by the keeper, and
+gone when it is gone.
+
+It claims nothing and holds no lease: attempts come claimed over the link, and what the keeper is
+told is only how each one closed. A second socket, written by the watchdog's thread, says how the
+event loop is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from bedplate.bus.broker import Bus
+from bedplate.bus.refusals import order_error
+from bedplate.chassis.errors import ConfigurationError
+from bedplate.chassis.log import configure
+from bedplate.chassis.tasks import Tasks
+from bedplate.kernel.errors import Refused
+from bedplate.ledger import Claimed, Ledger, Outbox, Outgoing, Parcels, Threads, make_pool
+from bedplate_proto import subjects
+from bedplate_proto.subjects import Kind, Subject
+from bedplate_proto.vocabulary import CancelAction
+
+from .link import Link
+from .settings import Settings
+from .watchdog import Watchdog, entered_task
+
+log = structlog.get_logger()
+
+EXIT_CONFIGURATION = 78
+ASKS: dict[str, Subject] = {
+    subject.rest.rsplit(".", 1)[-1]: subject
+    for subject in subjects.ALL
+    if subject.kind is Kind.ORDER and subject.consumers == (subjects.EXECUTOR,)
+}
+
+
+def main(link_fd: int, pulse_fd: int) -> None:
+    """Run until the keeper closes the link."""
+    settings = Settings.from_env()
+    configure("executor-worker", level=settings.log_level, form=settings.log_format)
+    faulthandler.enable()
+    # The keeper asks for the stacks of a worker whose watchdog is silent too (a C call that holds
+    # the GIL).
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    # Ctrl-C reaches the whole group; the keeper decides what becomes of us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if settings.worker_memory_bytes_max:
+        limit = settings.worker_memory_bytes_max
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    link_end, pulse_end = socket.socket(fileno=link_fd), socket.socket(fileno=pulse_fd)
+    loop = _new_loop()
+    asyncio.set_event_loop(loop)
+    loop.set_task_factory(entered_task)  # pyright: ignore[reportArgumentType]
+    sys.exit(_run_through(loop, _Worker(settings, link_end, pulse_end).live()))
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _run_through(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, int]) -> int:
+    """Run the loop to the end of `work`, also through a node's `sys.exit`.
+
+    A task that raises SystemExit takes the loop down with it; it has kept the exception as its
+    result, so the loop is simply run on, and whoever awaits that node gets it as a failure of the
+    graph.
+    """
+    task = loop.create_task(work)
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if task.done():
+                raise
+            log.warning("graph.exit_refused", error=repr(error))
+    return task.result()
+
+
+class _Worker:
+    def __init__(
+        self, settings: Settings, link_end: socket.socket, pulse_end: socket.socket
+    ) -> None:
+        self._settings = settings
+        self._link_end = link_end
+        self._pulse_end = pulse_end
+        self._attempts: dict[UUID, Any] = {}
+        self._running = Tasks("attempts", drain_s=0.0)
+
+    async def live(self) -> int:
+        """The worker's exit code."""
+        # The project is imported before the watchdog starts: an import may take its time.
+        link = await Link.over(self._link_end)
+        try:
+            async with AsyncExitStack() as stack:
+                await self._open(stack, link)
+                await self._serve(link)
+        except (Refused, ConfigurationError) as error:
+            link.send({"is": "unloadable", "why": str(error)})
+            await link.drain()
+            link.close()
+            return EXIT_CONFIGURATION
+        return 0
+
+    async def _open(self, stack: AsyncExitStack, link: Link) -> None:
+        """Everything users' code stands on. Heavy imports stand here, so that a bad setting
+        fails at once."""
+        from bedplate.graphs import checkpoint_tables
+        from bedplate.graphs.committer import Committer
+        from bedplate.graphs.config import load_config
+        from bedplate.graphs.registry import Registry
+        from bedplate.graphs.saver import PostgresSaver
+        from bedplate.graphs.serde import serde_from_config
+        from bedplate.graphs.store import PostgresStore
+
+        from .attempt import Attempt, Stop, Tools
+        from .questions import Questions
+
+        settings = self._settings
+        project = load_config(settings.config)
+        registry = Registry.load(project)
+        pool = make_pool(
+            settings.database_uri,
+            size_max=settings.worker_connections_max,
+            application="bedplate-worker",
+        )
+        await stack.enter_async_context(pool)
+        parcels = Parcels(pool)
+        bus = Bus(
+            settings.nats_url,
+            client_name="executor-worker",
+            prefix=settings.subject_prefix,
+            carrier=parcels,
+        )
+        await stack.enter_async_context(bus)
+        flushes = await stack.enter_async_context(Tasks("outbox"))
+        graphs = await stack.enter_async_context(Tasks("graphs", drain_s=0.0))
+        await stack.enter_async_context(self._running)
+
+        async def publish(message: Outgoing) -> None:
+            await bus.publish(message.subject, message.body.encode(), msg_id=message.msg_id)
+
+        outbox = Outbox(pool, publish, spawn=lambda work: flushes.start(work, "flush"))
+        ledger = Ledger(pool, outbox, prefix=settings.subject_prefix)
+        saver = PostgresSaver(pool, Committer(pool), serde=serde_from_config(project.checkpointer))
+        store = PostgresStore(pool)
+        threads = Threads(
+            pool, forget=checkpoint_tables.forget_threads, copy=checkpoint_tables.copy_thread
+        )
+        self._tools = Tools(
+            registry=registry,
+            saver=saver,
+            store=store,
+            ledger=ledger,
+            bus=bus,
+            graphs=graphs,
+            run_s_max=settings.run_s_max,
+            cancel_s=settings.cancel_s,
+            lease_s=settings.lease_s,
+        )
+        self._new_attempt = Attempt
+        self._stop_of = Stop
+        self._questions = Questions(registry, saver, store, ledger, threads)
+        # What was imported stays for good: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        Watchdog(
+            asyncio.get_running_loop(), self._pulse_end, report_s=settings.stall_report_s
+        ).start()
+        link.send({"is": "ready", "graphs": registry.describe(), "pid": os.getpid()})
+
+    async def _serve(self, link: Link) -> None:
+        while (frame := await link.receive()) is not None:
+            head, body = frame
+            match head["do"]:
+                case "start":
+                    self._start(link, head["claimed"])
+                case "stop":
+                    if attempt := self._attempts.get(UUID(head["run_id"])):
+                        attempt.stop(self._stop_of(head["why"]))
+                case "drain":
+                    for attempt in self._attempts.values():
+                        attempt.drain(head["reason"])
+                case "ask":
+                    self._running.start(self._answer(link, head, body), "ask")
+                case unknown:
+                    raise AssertionError(f"the keeper speaks of {unknown!r}")
+
+    def _start(self, link: Link, fields: dict[str, Any]) -> None:
+        attempt = self._new_attempt(_claimed(fields), self._tools)
+        self._attempts[attempt.claimed.run_id] = attempt
+        self._running.start(self._live_attempt(link, attempt), "attempt")
+
+    async def _live_attempt(self, link: Link, attempt: Any) -> None:
+        how = "failed"
+        try:
+            how = await attempt.run()
+        finally:
+            run_id = attempt.claimed.run_id
+            if self._attempts.get(run_id) is attempt:
+                del self._attempts[run_id]
+            link.send(
+                {
+                    "is": "closed",
+                    "run_id": str(run_id),
+                    "attempt": attempt.claimed.attempt,
+                    "how": how,
+                }
+            )
+
+    async def _answer(self, link: Link, head: dict[str, Any], body: bytes) -> None:
+        try:
+            verb = getattr(self._questions, head["verb"])
+            answer = await verb(ASKS[head["verb"]].message.model_validate_json(body))
+        except Exception as error:
+            told = order_error(error)
+            if told.kind == "internal":
+                log.exception("question.failed", verb=head["verb"])
+            link.send(
+                {"is": "answer", "id": head["id"], "error": told.kind},
+                told.model_dump_json().encode(),
+            )
+        else:
+            link.send({"is": "answer", "id": head["id"]}, answer)
+        await link.drain()
+
+
+def _claimed(fields: dict[str, Any]) -> Claimed:
+    """What `worker_process.give` sent: ids and the action travel as text."""
+    ids: dict[str, Any] = {
+        name: UUID(fields[name]) for name in ("run_id", "thread_id", "assistant_id")
+    }
+    action = fields["cancel"]
+    ids["cancel"] = None if action is None else CancelAction(action)
+    return Claimed(**{**fields, **ids})
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
