@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+
 from bedplate.chassis.tasks import Tasks
 from bedplate.devstack.servers import Servers
 from bedplate.kernel.errors import Unavailable

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+
 from bedplate.kernel.admission import Decision, Request, ThreadFacts, admit
 from bedplate.kernel.errors import Conflict, NotFound, Refused
 from bedplate.kernel.run import Run

@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+
 from bedplate.kernel import run as kernel
 from bedplate.kernel.run import Ending, Gone, Illegal, Move, Run
 from bedplate.ledger import Applied, Superseded

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+
 from bedplate.kernel.errors import NotFound
 from bedplate.kernel.run import Ending, Gone, Run
 from bedplate.ledger import Applied, Missing, Superseded
