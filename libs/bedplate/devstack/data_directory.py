@@ -91,6 +91,22 @@ class DataDirectory:
             return
 
 
+def holder_of(folder: Path) -> str | None:
+    """The pid that holds the lock of a data directory, if anybody does."""
+    try:
+        lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+    else:
+        return None
+    finally:
+        os.close(lock)
+
+
 def write_private(file: Path, text: str) -> None:
     """Write a file that only its owner may read, whatever the umask says."""
     fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

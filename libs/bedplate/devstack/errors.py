@@ -37,5 +37,5 @@ class ServiceFailed(BedplateError):
     """A service did not become ready."""
 
 
-class ProjectRefused(Refused):
-    """The project cannot be loaded."""
+class ConfigurationRefused(Refused):
+    """A service cannot work with what it was given: its settings, or the project."""

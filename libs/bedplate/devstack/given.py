@@ -21,7 +21,7 @@ def check_postgres(uri: str) -> str:
     version = f"{number // 10_000}.{number % 10_000}"
     if number < POSTGRES_OLDEST * 10_000:
         raise ServerTooOld(
-            f"PostgreSQL {version} at {_place(uri)} is too old:"
+            f"PostgreSQL {version} at {place(uri)} is too old:"
             f" {POSTGRES_OLDEST} or newer is needed",
             version=version,
         )
@@ -38,13 +38,13 @@ def check_nats(uri: str) -> str:
         )
     except (OSError, ValueError) as error:
         raise ServerUnreachable(
-            f"NATS_URL: no NATS server answers at {_place(uri)}: {error}"
+            f"NATS_URL: no NATS server answers at {place(uri)}: {error}"
         ) from error
     version = str(greeting.get("version", "0"))
-    refuse_too_old(version, _place(uri))
+    refuse_too_old(version, place(uri))
     if not greeting.get("jetstream"):
         raise ServerUnreachable(
-            f"NATS_URL: the server at {_place(uri)} has no JetStream: start it with -js"
+            f"NATS_URL: the server at {place(uri)} has no JetStream: start it with -js"
         )
     return version
 
@@ -56,10 +56,8 @@ def check_redis(uri: str) -> None:
         if is_answering(address.hostname or "localhost", address.port or 6379, limit_s=_LIMIT_S):
             return
     except OSError as error:
-        raise ServerUnreachable(
-            f"REDIS_URI: no server answers at {_place(uri)}: {error}"
-        ) from error
-    raise ServerUnreachable(f"REDIS_URI: what answers at {_place(uri)} is no Redis or Valkey")
+        raise ServerUnreachable(f"REDIS_URI: no server answers at {place(uri)}: {error}") from error
+    raise ServerUnreachable(f"REDIS_URI: what answers at {place(uri)} is no Redis or Valkey")
 
 
 async def _postgres_number(uri: str) -> int:
@@ -73,7 +71,7 @@ async def _postgres_number(uri: str) -> int:
         asyncpg.InterfaceError,
     ) as error:
         raise ServerUnreachable(
-            f"DATABASE_URI: no PostgreSQL answers at {_place(uri)}: {error or type(error).__name__}"
+            f"DATABASE_URI: no PostgreSQL answers at {place(uri)}: {error or type(error).__name__}"
         ) from error
     try:
         return int(await connection.fetchval("SHOW server_version_num"))
@@ -81,6 +79,6 @@ async def _postgres_number(uri: str) -> int:
         await connection.close(timeout=_LIMIT_S)
 
 
-def _place(uri: str) -> str:
+def place(uri: str) -> str:
     """Host, port and database of a URL, without its password."""
     return uri.split(",")[0].partition("://")[2].rpartition("@")[2].partition("?")[0] or "(no URL)"

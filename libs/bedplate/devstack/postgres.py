@@ -55,7 +55,7 @@ class Postgres(Server):
         self._name = f"pg{programs.major}"
         self._programs = programs
         self.data = folder.path / self._name
-        self._refuse_other_majors()
+        refuse_other_majors(folder.path, programs)
         self._account = self._account_to_use()
         self._is_walled = self._account is not None and not _reaches(self._account, folder.path)
         if self._is_walled and sys.platform != "linux":
@@ -134,24 +134,6 @@ class Postgres(Server):
         fresh.rename(self.data)
         self._initdb = None
 
-    def _refuse_other_majors(self) -> None:
-        found = {
-            path.name: (path / "PG_VERSION").read_text("ascii").strip()
-            for path in self.folder.path.glob("pg*")
-            if re.fullmatch(r"pg\d+", path.name) and (path / "PG_VERSION").exists()
-        }
-        major = str(self._programs.major)
-        if not found or found.get(self._name) == major:
-            return
-        name, other = next(iter(found.items()))
-        raise DataDirectoryUnusable(
-            f"{self.folder.path / name} was written by PostgreSQL {other}, and what was found is"
-            f" PostgreSQL {self._programs.version} in {self._programs.prefix}: choose another"
-            " --data-dir, delete this one if you do not need its threads, or give a"
-            f" PostgreSQL {other} with DATABASE_URI",
-            major=other,
-        )
-
     def _account_to_use(self) -> Account | None:
         """As root: the account that already owns the database, else `postgres`, else `nobody`."""
         if os.geteuid() != 0:
@@ -203,6 +185,24 @@ class Postgres(Server):
 
     def _path_of(self, path: Path, index: int) -> Path | Inherited:
         return Inherited(index) if self._is_walled else path
+
+
+def refuse_other_majors(folder: Path, programs: PostgresPrograms) -> None:
+    """Raises `DataDirectoryUnusable` if `folder` has only databases of other major versions."""
+    found = {
+        path.name: (path / "PG_VERSION").read_text("ascii").strip()
+        for path in folder.glob("pg*")
+        if re.fullmatch(r"pg\d+", path.name) and os.access(path / "PG_VERSION", os.R_OK)
+    }
+    if not found or found.get(f"pg{programs.major}") == str(programs.major):
+        return
+    name, other = next(iter(found.items()))
+    raise DataDirectoryUnusable(
+        f"{folder / name} was written by PostgreSQL {other}, and what was found is PostgreSQL"
+        f" {programs.version} in {programs.prefix}: choose another --data-dir, delete this one if"
+        f" you do not need its threads, or give a PostgreSQL {other} with DATABASE_URI",
+        major=other,
+    )
 
 
 def _env() -> dict[str, str]:

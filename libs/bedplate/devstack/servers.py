@@ -31,9 +31,9 @@ from bedplate.devstack.valkey import Valkey
 
 # Under which names a server is given, the first that is set counts.
 GIVEN = {
-    "postgres": ("DATABASE_URI", "POSTGRES_URI"),
+    "postgres": ("DATABASE_URI", "POSTGRES_URI", "POSTGRES_URI_CUSTOM"),
     "nats": ("NATS_URL",),
-    "valkey": ("REDIS_URI",),
+    "valkey": ("REDIS_URI", "REDIS_URI_CUSTOM"),
 }
 
 
