@@ -44,6 +44,8 @@ def build() -> Service:
     async def watch_files() -> None:
         await watch_project(settings.config.resolve().parent, keeper.crew.reload)
 
+    register = Loop("register", keeper.register, period_s=60.0, retry_s_max=1.0)
+    keeper.graphs_changed = register.poke
     metrics = Metrics()
     metrics.gauge(
         "runs.held", "Runs this executor holds a lease for.", read=lambda: len(keeper.crew.held())
@@ -76,7 +78,7 @@ def build() -> Service:
                 retry_s_max=1.0,
             ),
             Loop("watch", keeper.watch, period_s=0.5),
-            Loop("register", keeper.register, period_s=60.0, retry_s_max=1.0),
+            register,
         ],
         works=[keeper.tickets.run, keeper.take_runs, *([watch_files] if settings.reload else [])],
         ready={"postgres": database_ready, "nats": bus.ready, "workers": keeper.ready},

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 from uuid import UUID
 
@@ -59,6 +59,8 @@ class Keeper:
         )
         self.tickets = Tickets(bus, free=self.crew.free_slots)
         self._renewed_at = asyncio.get_running_loop().time()
+        self.graphs_changed: Callable[[], None] = lambda: None
+        """Set to the poke of the loop that registers them."""
         self._registered: list[dict[str, Any]] | None = None
         self._handing_over: set[asyncio.Task[None]] = set()
         self._culprit: dict[int, UUID | None] = {}
@@ -246,6 +248,8 @@ class Keeper:
 
     def _slots_changed(self) -> None:
         self.tickets.slots_changed()
+        if self.crew.graphs not in ([], self._registered):
+            self.graphs_changed()
 
     # -- graphs
 

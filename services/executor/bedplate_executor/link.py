@@ -32,7 +32,8 @@ class Link:
 
     def send(self, head: dict[str, Any], body: bytes = b"") -> None:
         """Queue a frame; a gone peer is found by the reading side."""
-        text = orjson.dumps(head)
+        # asyncpg has UUIDs of its own, which orjson does not know.
+        text = orjson.dumps(head, default=str)
         self._writer.write(_LENGTHS.pack(len(text), len(body)) + text + body)
 
     async def drain(self) -> None:

@@ -46,12 +46,16 @@ class WorkerProcess:
     """Create with `start`. `gone` is done when the process has ended and its runs are nobody's."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], link: Link, pulse: asyncio.StreamReader
+        self,
+        process: subprocess.Popen[bytes],
+        link: Link,
+        pulse: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> None:
         self.process = process
         self.pid = process.pid
         self._link = link
-        self._pulse = pulse
+        # The writer is never written to; without it the stream would be closed.
+        self._pulse, self._pulse_end = pulse
         self.held: dict[UUID, Held] = {}
         self.graphs: list[dict[str, Any]] = []
         self.is_retiring = False
@@ -78,7 +82,7 @@ class WorkerProcess:
                 preexec_fn=_dying_with(os.getpid()) if sys.platform == "linux" else None,
             )
         pulse_ours.setblocking(False)
-        pulse, _ = await asyncio.open_connection(sock=pulse_ours)
+        pulse = await asyncio.open_connection(sock=pulse_ours)
         return cls(process, await Link.over(link_ours), pulse)
 
     @property
@@ -126,6 +130,7 @@ class WorkerProcess:
                 self._heard(*frame, closed=closed)
             watch.cancel()
         self._link.close()
+        self._pulse_end.close()
         for answer in self._asked.values():
             if not answer.done():
                 answer.set_exception(Unavailable("the worker died while it was asked"))

@@ -1,0 +1,257 @@
+"""Assistants: a graph with a config, a context and metadata. This module is their only writer.
+
+A run asks for its assistant each time, so what was read is kept for two seconds, and dropped when
+any gateway writes (a hint that may be lost; two seconds later it is true again anyway).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from pydantic_core import from_json
+
+from bedplate.bus.broker import Bus
+from bedplate.chassis.log import get_logger
+from bedplate.kernel.errors import Conflict, NotFound
+from bedplate_proto import subjects
+from bedplate_proto.runs import CancelRun
+from bedplate_proto.threads import GatewayPoke, Nothing, PruneThreads, RegisterGraphs
+from bedplate_proto.vocabulary import CancelAction, IfExists
+
+from .asking import Page, Setup, ordering, page_of, setup_of
+from .errors import Unprocessable
+from .forms import AssistantCreate, AssistantFilter, AssistantSearch, AssistantUpdate, Object
+from .ids import system_assistant_id, uuid_or_none
+from .json_text import dumped
+from .rows import Rows
+
+log = get_logger()
+
+RUN_NOT_FOUND = "Thread or assistant not found."
+_KEPT_S = 2.0
+_KEPT_MAX = 2000
+# Threads and runs that go with their assistant, per statement.
+_SWEPT_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Assistant:
+    """What a run needs of its assistant."""
+
+    assistant_id: UUID
+    graph_id: str
+    setup: Setup
+    metadata: Object
+
+
+class Assistants:
+    def __init__(self, rows: Rows, bus: Bus, *, tenant: str) -> None:
+        self._rows = rows
+        self._bus = bus
+        self._tenant = tenant
+        self._kept: OrderedDict[UUID, tuple[float, Assistant]] = OrderedDict()
+        self._graphs: tuple[float, list[str]] = (0.0, [])
+
+    # -- for runs and graphs
+
+    async def find(self, name: str) -> Assistant:
+        """By id or graph name. Raises `NotFound` for an unknown id, `Unprocessable` for a name."""
+        assistant_id = uuid_or_none(name)
+        if assistant_id is not None:
+            return await self._known(assistant_id, RUN_NOT_FOUND)
+        try:
+            return await self._known(system_assistant_id(name), "")
+        except NotFound:
+            known = ", ".join(await self.graphs()) or "none is registered yet"
+            raise Unprocessable(
+                f"Invalid assistant: '{name}'. Must be either the UUID of an assistant or the name"
+                f" of a graph ({known})."
+            ) from None
+
+    async def at(self, name: str) -> Assistant:
+        """By the part of a path. Raises `Unprocessable` unless id or graph, `NotFound`."""
+        return await self._known(self.id_of(name), f"Assistant with ID '{name}' not found.")
+
+    def id_of(self, name: str) -> UUID:
+        """A path may name the assistant's id, or the graph of a graph's own one."""
+        return uuid_or_none(name) or system_assistant_id(name)
+
+    async def graphs(self) -> list[str]:
+        """Names of all graphs that executors have announced."""
+        until, names = self._graphs
+        if until < time.monotonic():
+            names = [row["graph_id"] for row in await self._rows.all("list_graphs", self._tenant)]
+            if names:
+                self._graphs = (time.monotonic() + _KEPT_S, names)
+        return names
+
+    async def _known(self, assistant_id: UUID, missing: str) -> Assistant:
+        kept = self._kept.get(assistant_id)
+        if kept is not None and kept[0] > time.monotonic():
+            return kept[1]
+        row = await self._rows.value("get_assistant", self._tenant, assistant_id)
+        if row is None:
+            raise NotFound(missing, assistant_id=str(assistant_id))
+        assistant = _assistant_of(row)
+        self._kept[assistant_id] = (time.monotonic() + _KEPT_S, assistant)
+        self._kept.move_to_end(assistant_id)
+        if len(self._kept) > _KEPT_MAX:
+            self._kept.popitem(last=False)
+        return assistant
+
+    # -- for clients
+
+    async def get(self, name: str) -> str:
+        row = await self._rows.value("get_assistant", self._tenant, self.id_of(name))
+        if row is None:
+            raise _missing(name)
+        return row
+
+    async def create(self, form: AssistantCreate) -> str:
+        """The row. Raises `NotFound` for an unknown graph, `Conflict` for an id that is taken."""
+        await self._check_graph(form.graph_id)
+        setup = setup_of(form.config, form.context)
+        record = await self._rows.one(
+            "create_assistant",
+            self._tenant,
+            form.assistant_id or uuid4(),
+            form.graph_id,
+            "Untitled" if form.name is None else form.name,
+            form.description,
+            dumped(setup.config),
+            dumped(setup.context),
+            dumped(form.metadata),
+        )
+        if record is None or not (record["is_new"] or form.if_exists is IfExists.DO_NOTHING):
+            raise Conflict("Assistant already exists.", assistant_id=str(form.assistant_id))
+        await self._changed()
+        return record["row"]
+
+    async def update(self, name: str, form: AssistantUpdate) -> str:
+        """The row of the next version."""
+        if form.graph_id is not None:
+            await self._check_graph(form.graph_id)
+        setup = setup_of(form.config, form.context)
+        is_set_up = form.config is not None or form.context is not None
+        row = await self._rows.value(
+            "update_assistant",
+            self._tenant,
+            self.id_of(name),
+            form.graph_id,
+            form.name,
+            "description" in form.model_fields_set,
+            form.description,
+            dumped(setup.config) if form.config is not None else None,
+            dumped(setup.context) if is_set_up else None,
+            None if form.metadata is None else dumped(form.metadata),
+        )
+        if row is None:
+            raise _missing(name)
+        await self._changed()
+        return row
+
+    async def delete(self, name: str, *, deletes_threads: bool) -> None:
+        """Runs in flight are cancelled; with `deletes_threads` its threads go with it."""
+        assistant_id = self.id_of(name)
+        if await self._rows.value("delete_assistant", self._tenant, assistant_id) is None:
+            raise _missing(name)
+        await self._changed()
+        active = await self._rows.all(
+            "find_active_runs_of_assistant", self._tenant, assistant_id, _SWEPT_AT_ONCE
+        )
+        for run in active:
+            order = CancelRun(
+                tenant=self._tenant,
+                thread_id=run["thread_id"],
+                run_id=run["run_id"],
+                action=CancelAction.INTERRUPT,
+            )
+            try:
+                await self._bus.order(subjects.CANCEL_RUN, order)
+            except NotFound:
+                # It ended meanwhile.
+                continue
+        while deletes_threads:
+            found = await self._rows.all(
+                "find_threads_of_assistant", self._tenant, str(assistant_id), _SWEPT_AT_ONCE
+            )
+            if not found:
+                return
+            ids = [row["thread_id"] for row in found]
+            await self._bus.order(
+                subjects.PRUNE_THREADS, PruneThreads(tenant=self._tenant, thread_ids=ids)
+            )
+
+    async def search(self, form: AssistantSearch) -> Page:
+        order = ordering(form.sort_by or "created_at", form.sort_order, last="assistant_id")
+        found = await self._rows.all(
+            "search_assistants",
+            self._tenant,
+            None if form.metadata is None else dumped(form.metadata),
+            form.graph_id,
+            form.name,
+            form.limit + 1,
+            form.select or None,
+            form.offset,
+            order=order,
+        )
+        return page_of([row["row"] for row in found], limit=form.limit, offset=form.offset)
+
+    async def count(self, form: AssistantFilter) -> int:
+        metadata = None if form.metadata is None else dumped(form.metadata)
+        return await self._rows.value(
+            "count_assistants", self._tenant, metadata, form.graph_id, form.name
+        )
+
+    # -- for executors and other gateways
+
+    async def register(self, order: RegisterGraphs) -> Nothing:
+        """Graphs that can be run from now on, each with its own assistant. Idempotent."""
+        if order.tenant != self._tenant:
+            return Nothing()
+        told = order.graphs
+        await self._rows.all(
+            "register_graphs",
+            self._tenant,
+            [graph.graph_id for graph in told],
+            [system_assistant_id(graph.graph_id) for graph in told],
+            [graph.name for graph in told],
+            [graph.description for graph in told],
+        )
+        log.info("graphs.registered", graphs=[graph.graph_id for graph in told])
+        await self._changed()
+        return Nothing()
+
+    async def on_poke(self, _: GatewayPoke) -> None:
+        self._forget()
+
+    async def _check_graph(self, graph_id: str) -> None:
+        known = await self.graphs()
+        if graph_id not in known:
+            names = ", ".join(known) or "none is registered yet"
+            raise NotFound(f"Graph '{graph_id}' not found. Known graphs: {names}.")
+
+    async def _changed(self) -> None:
+        self._forget()
+        await self._bus.hint(subjects.GATEWAY_POKE, GatewayPoke(what="assistants"))
+
+    def _forget(self) -> None:
+        self._kept.clear()
+        self._graphs = (0.0, [])
+
+
+def _missing(name: str) -> NotFound:
+    return NotFound(f"Assistant with ID '{name}' not found.", assistant_id=name)
+
+
+def _assistant_of(row: str) -> Assistant:
+    read: Object = from_json(row)
+    return Assistant(
+        assistant_id=UUID(read["assistant_id"]),
+        graph_id=read["graph_id"],
+        setup=Setup(read["config"], read["context"]),
+        metadata=read["metadata"],
+    )

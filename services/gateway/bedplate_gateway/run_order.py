@@ -1,0 +1,118 @@
+"""A run as it is ordered from the scheduler, made of what the client sent and of its assistant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from bedplate.kernel.errors import Refused
+from bedplate_proto.runs import CreateRun
+from bedplate_proto.vocabulary import (
+    Durability,
+    IfNotExists,
+    MultitaskStrategy,
+    OnCompletion,
+)
+
+from .asking import Setup, merged_setup, setup_of
+from .assistants import Assistant
+from .errors import Unprocessable
+from .forms import Object, RunCreate, place_of
+from .ids import uuid7, uuid_or_none
+from .json_text import dumped, merged
+
+RESUME_WITHOUT_THREAD = "You must provide a thread_id when resuming."
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who asks for a run, and where: on a thread of theirs, or on one made for it."""
+
+    tenant: str
+    thread_id: UUID | None
+    request_id: str
+
+
+def run_order(form: RunCreate, assistant: Assistant, asked: Asked) -> CreateRun:
+    """The order, with a new run id. Raises `Refused` for what contradicts itself."""
+    is_stateless = asked.thread_id is None
+    if is_stateless and form.command is not None and form.command.get("resume") is not None:
+        raise Refused(RESUME_WITHOUT_THREAD)
+    setup = merged_setup(assistant.setup, setup_of(form.config, form.context))
+    _check_place(setup.config.get("configurable") or {})
+    metadata = merged(
+        assistant.metadata,
+        setup.config.get("metadata"),
+        form.metadata,
+        {"assistant_id": str(assistant.assistant_id)},
+    )
+    deletes = is_stateless and form.on_completion is not OnCompletion.KEEP
+    return CreateRun(
+        tenant=asked.tenant,
+        run_id=uuid7(),
+        thread_id=asked.thread_id or uuid7(),
+        assistant_id=assistant.assistant_id,
+        graph_id=assistant.graph_id,
+        kwargs=dumped(_kwargs(form, setup, asked)),
+        metadata=dumped(metadata),
+        thread_metadata=dumped(
+            {"graph_id": assistant.graph_id, "assistant_id": str(assistant.assistant_id)}
+        ),
+        thread_config=dumped(setup.config),
+        multitask_strategy=(
+            MultitaskStrategy.ENQUEUE
+            if is_stateless or form.multitask_strategy is None
+            else form.multitask_strategy
+        ),
+        if_not_exists=IfNotExists.CREATE if is_stateless else _if_not_exists(form),
+        after_s=form.after_seconds or 0.0,
+        is_temporary=is_stateless,
+        deletes_thread=deletes,
+    )
+
+
+def _if_not_exists(form: RunCreate) -> IfNotExists:
+    return form.if_not_exists or IfNotExists.REJECT
+
+
+def _kwargs(form: RunCreate, setup: Setup, asked: Asked) -> Object:
+    config = {
+        **setup.config,
+        "configurable": {
+            **(setup.config.get("configurable") or {}),
+            "langgraph_request_id": asked.request_id,
+        },
+    }
+    kwargs: Object = {
+        "input": form.input,
+        "command": form.command,
+        "config": config,
+        "context": setup.context,
+        "stream_mode": list(dict.fromkeys(form.stream_mode)),
+        "interrupt_before": form.interrupt_before,
+        "interrupt_after": form.interrupt_after,
+        "webhook": None,
+        "feedback_keys": form.feedback_keys,
+        "temporary": asked.thread_id is None,
+        "subgraphs": bool(form.stream_subgraphs),
+        "resumable": bool(form.stream_resumable),
+        "checkpoint_during": form.checkpoint_during,
+        "durability": _durability(form),
+    }
+    place = place_of(form.checkpoint, form.checkpoint_id) if asked.thread_id is not None else {}
+    if place:
+        kwargs["checkpoint"] = place
+    return kwargs
+
+
+def _durability(form: RunCreate) -> Durability:
+    if form.durability is not None:
+        return form.durability
+    return Durability.EXIT if form.checkpoint_during is False else Durability.ASYNC
+
+
+def _check_place(configurable: Object) -> None:
+    """A checkpoint may also be named in `configurable`; a run must not fail later for its form."""
+    named = configurable.get("checkpoint_id")
+    if named is not None and not (isinstance(named, str) and uuid_or_none(named)):
+        raise Unprocessable("config.configurable.checkpoint_id: must be a UUID")

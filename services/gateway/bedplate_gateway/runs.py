@@ -1,0 +1,174 @@
+"""Runs: ordered from the scheduler, read from PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from pydantic_core import from_json
+
+from bedplate.bus.broker import Bus
+from bedplate.chassis.log import get_logger
+from bedplate.kernel.errors import BedplateError, NotFound
+from bedplate_proto import subjects
+from bedplate_proto.runs import CancelAnswer, CancelRun, DeleteRun, DeleteRunAnswer
+from bedplate_proto.subjects import RunAddress
+from bedplate_proto.threads import ForgetRun, ReadHistory
+from bedplate_proto.vocabulary import CancelAction, RunStatus
+
+from .assistants import Assistants
+from .ending import Ending
+from .forms import RunCreate, RunList
+from .json_text import array, dumped
+from .rows import Rows
+from .run_order import Asked, run_order
+
+log = get_logger()
+
+# Reading a state may load the user's graph first.
+EXECUTOR_S_MAX = 30.0
+THREAD_MISSING = "Thread not found."
+RUN_MISSING = "Run not found."
+
+
+@dataclass(frozen=True)
+class Found:
+    """What readers of a run must know."""
+
+    address: RunAddress
+    status: RunStatus
+    error: str | None
+    graph_id: str
+    assistant_id: UUID
+    is_resumable: bool
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run that is checked and may be ordered; its events can be followed before it is."""
+
+    address: RunAddress
+    order: subjects.runs.CreateRun
+
+
+class Runs:
+    def __init__(self, rows: Rows, bus: Bus, assistants: Assistants, *, tenant: str) -> None:
+        self._rows = rows
+        self._bus = bus
+        self._assistants = assistants
+        self._tenant = tenant
+
+    async def ready(self, form: RunCreate, *, thread_id: UUID | None, request_id: str) -> Ready:
+        """Everything about a new run that can be checked here. `thread_id` None: stateless."""
+        assistant = await self._assistants.find(form.assistant_id)
+        order = run_order(form, assistant, Asked(self._tenant, thread_id, request_id))
+        return Ready(self.address(order.thread_id, order.run_id), order)
+
+    async def create(self, ready: Ready) -> bytes:
+        """The row. Raises `NotFound` (no such thread), `Conflict` (busy, and told to reject)."""
+        return await self._bus.order(subjects.CREATE_RUN, ready.order)
+
+    async def get(self, thread_id: UUID, run_id: UUID) -> str:
+        row = await self._rows.value("get_run", self._tenant, thread_id, run_id)
+        if row is None:
+            raise NotFound(RUN_MISSING, run_id=str(run_id))
+        return row
+
+    async def list(self, thread_id: UUID, form: RunList) -> bytes:
+        """Newest first. Raises `NotFound` for the thread."""
+        found = await self._rows.all(
+            "list_runs",
+            self._tenant,
+            thread_id,
+            form.status,
+            form.select or None,
+            form.limit,
+            form.offset,
+        )
+        if not found:
+            raise NotFound(THREAD_MISSING, thread_id=str(thread_id))
+        return array([row["row"] for row in found if row["row"] is not None])
+
+    async def cancel(self, address: RunAddress, action: CancelAction) -> bool:
+        """True: it is over; False: its executor was told. Raises `NotFound` when there is none."""
+        order = CancelRun(
+            tenant=address.tenant,
+            thread_id=address.thread_id,
+            run_id=address.run_id,
+            action=action,
+        )
+        answer = await self._bus.order(subjects.CANCEL_RUN, order)
+        return CancelAnswer.model_validate_json(answer).outcome == "stopped"
+
+    async def abandon(self, address: RunAddress) -> None:
+        """The client that wanted the run is gone: stop it, if it is not over."""
+        try:
+            await self.cancel(address, CancelAction.INTERRUPT)
+        except BedplateError as error:
+            log.info("run.not_abandoned", run_id=str(address.run_id), why=error.message)
+        else:
+            log.info("run.abandoned", run_id=str(address.run_id))
+
+    async def delete(self, address: RunAddress) -> bool:
+        """True: it is gone; False: its executor stops it and then removes it."""
+        found = await self.find(address.run_id, thread_id=address.thread_id)
+        order = DeleteRun(tenant=address.tenant, thread_id=address.thread_id, run_id=address.run_id)
+        answer = await self._bus.order(subjects.DELETE_RUN, order)
+        outcome = DeleteRunAnswer.model_validate_json(answer).outcome
+        if outcome == "finished":
+            forget = ForgetRun(
+                tenant=address.tenant,
+                graph_id=found.graph_id,
+                assistant_id=found.assistant_id,
+                thread_id=address.thread_id,
+                run_id=address.run_id,
+            )
+            await self._bus.order(subjects.FORGET_RUN, forget, limit_s=EXECUTOR_S_MAX)
+        return outcome != "stopping"
+
+    # -- for streams
+
+    def address(self, thread_id: UUID, run_id: UUID) -> RunAddress:
+        return RunAddress(self._tenant, thread_id, run_id)
+
+    async def find(self, run_id: UUID, *, thread_id: UUID | None) -> Found:
+        """`thread_id` None: wherever it is. Raises `NotFound`."""
+        row = await self._rows.one("find_run", self._tenant, run_id)
+        if row is None or thread_id not in (None, row["thread_id"]):
+            raise NotFound(RUN_MISSING, run_id=str(run_id))
+        return Found(
+            address=self.address(row["thread_id"], run_id),
+            status=RunStatus(row["status"]),
+            error=row["error"],
+            graph_id=row["graph_id"],
+            assistant_id=row["assistant_id"],
+            is_resumable=row["is_resumable"],
+        )
+
+    async def ending(self, run_id: UUID) -> Ending:
+        """How a run ended whose end event is lost. One that is gone was interrupted."""
+        try:
+            found = await self.find(run_id, thread_id=None)
+        except NotFound:
+            return Ending(RunStatus.INTERRUPTED, None, None)
+        error = None if found.error is None else found.error.encode()
+        ending = Ending(found.status, error, None)
+        if ending.is_failure:
+            return ending
+        return Ending(found.status, error, await self._values(found))
+
+    async def _values(self, found: Found) -> bytes | None:
+        """The values a run ended with: what its thread shows, or else its newest checkpoint."""
+        if shown := await self._rows.one("get_shown_values", found.address.run_id):
+            return None if shown["row"] is None else shown["row"].encode()
+        ask = ReadHistory(
+            tenant=self._tenant,
+            graph_id=found.graph_id,
+            assistant_id=found.assistant_id,
+            thread_id=found.address.thread_id,
+            limit=1,
+            metadata={"run_id": str(found.address.run_id)},
+        )
+        answer = await self._bus.order(subjects.READ_HISTORY, ask, limit_s=EXECUTOR_S_MAX)
+        states = from_json(answer)
+        return dumped(states[0]["values"]).encode() if states else None

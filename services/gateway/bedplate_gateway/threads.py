@@ -1,0 +1,147 @@
+"""Threads: changed by order of the scheduler, read from PostgreSQL."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+from bedplate.bus.broker import Bus
+from bedplate.kernel.errors import BedplateError, NotFound
+from bedplate_proto import subjects
+from bedplate_proto.threads import (
+    CopyThread,
+    CreateThread,
+    DeleteThread,
+    KeepLatest,
+    PruneAnswer,
+    PruneThreads,
+    UpdateThread,
+)
+
+from .asking import Page, ordering, page_of
+from .extraction import extraction_of
+from .forms import Object, ThreadCreate, ThreadFilter, ThreadPatch, ThreadPrune, ThreadSearch
+from .ids import uuid7
+from .json_text import dumped, with_member
+from .rows import Rows
+from .runs import EXECUTOR_S_MAX, THREAD_MISSING
+from .state import States
+
+
+class Threads:
+    def __init__(self, rows: Rows, bus: Bus, states: States, *, tenant: str) -> None:
+        self._rows = rows
+        self._bus = bus
+        self._states = states
+        self._tenant = tenant
+
+    async def create(self, form: ThreadCreate) -> bytes:
+        """The row. Raises `Conflict` when the id is taken."""
+        thread_id = form.thread_id or uuid7()
+        order = CreateThread(
+            tenant=self._tenant,
+            thread_id=thread_id,
+            metadata=dumped(form.metadata),
+            if_exists=form.if_exists,
+        )
+        if not form.supersteps:
+            return await self._bus.order(subjects.CREATE_THREAD, order)
+        return await self._create_with_state(order, form)
+
+    async def _create_with_state(self, order: CreateThread, form: ThreadCreate) -> bytes:
+        self._states.check_graph(form.metadata)
+        is_new = await self._row(order.thread_id) is None
+        row = await self._bus.order(subjects.CREATE_THREAD, order)
+        if not is_new:
+            return row
+        try:
+            await self._states.apply(order.thread_id, form.supersteps or [])
+        except BedplateError:
+            # All or nothing: a thread without the state it was asked for would hide the mistake.
+            await self._bus.order(
+                subjects.DELETE_THREAD,
+                DeleteThread(tenant=self._tenant, thread_id=order.thread_id),
+            )
+            raise
+        return (await self.get(order.thread_id)).encode()
+
+    async def get(self, thread_id: UUID) -> str:
+        row = await self._row(thread_id)
+        if row is None:
+            raise NotFound(THREAD_MISSING, thread_id=str(thread_id))
+        return row
+
+    async def update(self, thread_id: UUID, form: ThreadPatch) -> bytes:
+        """The row, its metadata merged key by key."""
+        order = UpdateThread(
+            tenant=self._tenant, thread_id=thread_id, metadata=dumped(form.metadata)
+        )
+        return await self._bus.order(subjects.UPDATE_THREAD, order)
+
+    async def delete(self, thread_id: UUID) -> None:
+        order = DeleteThread(tenant=self._tenant, thread_id=thread_id)
+        await self._bus.order(subjects.DELETE_THREAD, order)
+
+    async def copy(self, thread_id: UUID) -> bytes:
+        """The copy's row."""
+        order = CopyThread(tenant=self._tenant, thread_id=thread_id, copy_id=uuid4())
+        return await self._bus.order(subjects.COPY_THREAD, order)
+
+    async def prune(self, form: ThreadPrune) -> int:
+        """How many of these threads there were."""
+        if not form.thread_ids:
+            return 0
+        if form.strategy == "delete":
+            order = PruneThreads(tenant=self._tenant, thread_ids=form.thread_ids)
+            answer = await self._bus.order(subjects.PRUNE_THREADS, order)
+            return PruneAnswer.model_validate_json(answer).pruned_count
+        found = await self._rows.all("find_threads_graphs", self._tenant, form.thread_ids)
+        of_graph: dict[str, list[UUID]] = {}
+        for row in found:
+            # A thread without a graph has no checkpoints.
+            if row["graph_id"] is not None:
+                of_graph.setdefault(row["graph_id"], []).append(row["thread_id"])
+        for graph_id, thread_ids in of_graph.items():
+            keep = KeepLatest(tenant=self._tenant, graph_id=graph_id, thread_ids=thread_ids)
+            await self._bus.order(subjects.KEEP_LATEST, keep, limit_s=EXECUTOR_S_MAX)
+        return len(found)
+
+    async def search(self, form: ThreadSearch) -> Page:
+        order = ordering(form.sort_by or "updated_at", form.sort_order, last="thread_id")
+        extraction = dumped(extraction_of(form.extract)) if form.extract else None
+        found = await self._rows.all(
+            "search_threads",
+            self._tenant,
+            form.ids,
+            _containing(form.metadata),
+            _containing(form.values),
+            form.status,
+            form.select or None,
+            extraction,
+            form.limit + 1,
+            form.offset,
+            order=order,
+        )
+        rows = [
+            row["row"]
+            if row["extracted"] is None
+            else with_member(row["row"], "extracted", row["extracted"])
+            for row in found
+        ]
+        return page_of(rows, limit=form.limit, offset=form.offset)
+
+    async def count(self, form: ThreadFilter) -> int:
+        return await self._rows.value(
+            "count_threads",
+            self._tenant,
+            _containing(form.metadata),
+            _containing(form.values),
+            form.status,
+        )
+
+    async def _row(self, thread_id: UUID) -> str | None:
+        return await self._rows.value("get_thread", self._tenant, thread_id)
+
+
+def _containing(given: Object | None) -> str | None:
+    """An empty filter is none: it would leave out threads that have no values yet."""
+    return dumped(given) if given else None
