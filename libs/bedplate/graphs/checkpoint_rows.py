@@ -240,12 +240,12 @@ def _json_text_slowly(value: Any, what: str) -> str:
     # The standard library for integers beyond 64 bits, subclasses of float and keys that are
     # numbers.
     try:
-        return json.dumps(_storable(value), allow_nan=False)
+        return json.dumps(storable(value), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise Unserialisable(f"{what} is not JSON: {error}") from error
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     if isinstance(value, str):
         if value.isascii():
             return value.replace("\0", "\ufffd")
@@ -253,7 +253,7 @@ def _storable(value: Any) -> Any:
         return whole.replace("\0", "\ufffd")
     if isinstance(value, Mapping):
         mapping = cast("Mapping[Any, Any]", value)
-        return {_storable(name): _storable(item) for name, item in mapping.items()}
+        return {storable(name): storable(item) for name, item in mapping.items()}
     if isinstance(value, list | tuple):
-        return [_storable(item) for item in cast("Sequence[Any]", value)]
+        return [storable(item) for item in cast("Sequence[Any]", value)]
     return value

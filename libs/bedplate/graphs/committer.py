@@ -20,8 +20,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import asyncpg
-
 from bedplate.kernel.errors import BedplateError, Refused, Unavailable
 from bedplate.sql import Statements
 
@@ -190,8 +188,15 @@ class Committer:
             return
         try:
             refused = await self._store([entry for entry, _ in batch])
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-            # PostgreSQL does not say which row it was.
+        except Unavailable as error:
+            _fail(batch, error)
+            # They waited through the same outage.
+            self._fail_waiting(error)
+        except BedplateError as error:
+            _fail(batch, error)
+        except Exception as error:
+            # This loop serves every attempt of the process, so nothing may end it. PostgreSQL and
+            # asyncpg do not say which of the rows it was.
             if len(batch) > 1:
                 for one in batch:
                     await self._decide([one])
@@ -199,12 +204,6 @@ class Committer:
             wrong = Refused(f"a checkpoint cannot be stored: {type(error).__name__}: {error}")
             wrong.__cause__ = error
             _fail(batch, wrong)
-        except Unavailable as error:
-            _fail(batch, error)
-            # They waited through the same outage.
-            self._fail_waiting(error)
-        except BedplateError as error:
-            _fail(batch, error)
         except BaseException:
             _fail(batch, Unavailable("The checkpoint committer of this process was stopped."))
             raise

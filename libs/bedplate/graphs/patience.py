@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, TypeVar
@@ -26,6 +27,9 @@ _PASSING = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # "another operation is in progress": what a connection whose end was read at the wrong moment
+    # says of itself (test_a_connection_that_is_dropped_is_not_noticed).
+    asyncpg.InternalClientError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
@@ -43,7 +47,7 @@ def is_passing(error: BaseException) -> bool:
     also one with a value that cannot be sent: only the first of them passes.
     """
     if isinstance(error, asyncpg.InterfaceError):
-        return "closed" in str(error)
+        return "closed" in str(error) or "released" in str(error)
     return isinstance(error, _PASSING)
 
 
@@ -66,8 +70,7 @@ class Patience:
         tried = 0
         while True:
             try:
-                async with self._pool.acquire(timeout=ACQUIRE_S_MAX) as connection:
-                    return await work(connection)
+                return await self._once(work)
             except _PASSING as error:
                 if not is_passing(error):
                     raise
@@ -80,3 +83,19 @@ class Patience:
                     ) from error
                 log.warning("postgres.retried", tried=tried, why=type(error).__name__)
                 await asyncio.sleep(delay_s)
+
+    async def _once(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        connection = await self._pool.acquire(timeout=ACQUIRE_S_MAX)
+        try:
+            return await work(connection)
+        except _PASSING as error:
+            if is_passing(error):
+                # Never into the pool again, whatever it thinks of its state. One that is closed has
+                # left it by itself, and then there is nothing to end.
+                with contextlib.suppress(asyncpg.InterfaceError):
+                    connection.terminate()
+            raise
+        finally:
+            # The work is decided; a connection that breaks while it is tidied up changes nothing.
+            with contextlib.suppress(*_PASSING):
+                await self._pool.release(connection)
