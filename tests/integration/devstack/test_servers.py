@@ -19,6 +19,7 @@ from pathlib import Path
 import asyncpg
 import nats
 import pytest
+
 from bedplate.devstack.errors import (
     DataDirectoryInUse,
     DataDirectoryUnusable,
