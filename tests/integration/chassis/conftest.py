@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bedplate.testing.eventually import eventually
 
 # Generous, because the machine may be busy; a test ends as soon as the fact is there.

@@ -14,13 +14,14 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
+from pydantic import Field
+
 from bedplate.chassis.errors import ConfigurationError
 from bedplate.chassis.log import bound, get_logger
 from bedplate.chassis.loop import Loop
 from bedplate.chassis.process import Service, run
 from bedplate.chassis.reach import Reaching
 from bedplate.chassis.settings import Settings
-from pydantic import Field
 
 log = get_logger()
 

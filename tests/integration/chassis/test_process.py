@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+
 from bedplate.testing.eventually import eventually
 
 Start = Any

@@ -15,9 +15,10 @@ from uuid import uuid4
 
 import nats
 import pytest
-from bedplate_proto.streams import LIFECYCLE, RUN_EVENTS, Stream
 from nats.aio.client import Client
 from nats.js.api import RePublish, StreamConfig
+
+from bedplate_proto.streams import LIFECYCLE, RUN_EVENTS, Stream
 
 SUBSCRIBE = Path(__file__).parents[3] / "examples" / "nats-subscriber" / "subscribe.py"
 ROOT = "bedplate.v1"

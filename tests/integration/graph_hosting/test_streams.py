@@ -8,8 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from bedplate.graphs.host import to_input
-from bedplate.graphs.modes import RunStream, stream_graph
 from deepagents import create_deep_agent
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
@@ -21,6 +19,9 @@ from langgraph.graph import START, StateGraph
 from langgraph.runtime import RunControl
 from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
+
+from bedplate.graphs.host import to_input
+from bedplate.graphs.modes import RunStream, stream_graph
 
 Events = list[tuple[str, Any]]
 

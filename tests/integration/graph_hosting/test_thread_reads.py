@@ -6,12 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage
+from langgraph.types import Command, interrupt
+
 from bedplate.graphs import drawing, introspection
 from bedplate.graphs.introspection import thread_config
 from bedplate.graphs.modes import RunStream, stream_graph
 from bedplate.kernel.errors import Refused
-from langchain_core.messages import AIMessage
-from langgraph.types import Command, interrupt
 
 STATE_KEYS = {
     "values",

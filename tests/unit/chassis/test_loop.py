@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
+
 from bedplate.chassis.clock import ManualClock
 from bedplate.chassis.loop import Loop
 from bedplate.testing.eventually import eventually

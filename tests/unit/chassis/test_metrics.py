@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+
 from bedplate.chassis.metrics import LagSampler, Metrics
 from bedplate.testing.eventually import eventually
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
+
 from bedplate.chassis.errors import Unreachable
 from bedplate.chassis.reach import Reaching
 

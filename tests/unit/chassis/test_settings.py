@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import pytest
-from bedplate.chassis.settings import Settings, SettingsError, unknown_variables, variables
 from pydantic import Field, SecretStr, ValidationError, field_validator
+
+from bedplate.chassis.settings import Settings, SettingsError, unknown_variables, variables
 
 
 class DepotSettings(Settings):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
+
 from bedplate.chassis.tasks import Tasks, uncancelled
 from bedplate.testing.eventually import eventually
-from structlog.testing import capture_logs
 
 
 async def for_ever() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bedplate.graphs.config import load_config
 from bedplate.kernel.errors import Refused
 

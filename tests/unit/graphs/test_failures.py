@@ -3,9 +3,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from langgraph.errors import EmptyInputError, GraphRecursionError, InvalidUpdateError
+
 from bedplate.graphs.failures import shown_error
 from bedplate.kernel.errors import Refused
-from langgraph.errors import EmptyInputError, GraphRecursionError, InvalidUpdateError
 
 
 class HTTPException(Exception):  # as Starlette and the SDK name theirs

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from bedplate.graphs.host import SERVER_KEYS, User, graph_context, run_config, to_input
-from bedplate.kernel.errors import Refused
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.runtime import Runtime
@@ -14,6 +12,9 @@ from langgraph.types import Command, Send
 from langgraph_sdk.auth.types import BaseUser
 from pydantic import BaseModel
 from typing_extensions import TypedDict
+
+from bedplate.graphs.host import SERVER_KEYS, User, graph_context, run_config, to_input
+from bedplate.kernel.errors import Refused
 
 IDS: dict[str, Any] = {
     "run_id": "01a1fb0a-a4c1-759c-91fd-2e29daafd468",

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bedplate.graphs.config import load_config
-from bedplate.graphs.registry import GraphLoadError, Registry
-from bedplate.kernel.errors import NotFound
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.pregel import Pregel
 from langgraph.store.memory import InMemoryStore
 from structlog.testing import capture_logs
+
+from bedplate.graphs.config import load_config
+from bedplate.graphs.registry import GraphLoadError, Registry
+from bedplate.kernel.errors import NotFound
 
 Project = Callable[..., Path]
 

@@ -5,10 +5,11 @@ import operator
 import typing
 from typing import Annotated, Any
 
-from bedplate.graphs import drawing
-from bedplate.graphs.typeddicts import extended
 from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import TypeAdapter
+
+from bedplate.graphs import drawing
+from bedplate.graphs.typeddicts import extended
 
 
 class Item(typing.TypedDict):

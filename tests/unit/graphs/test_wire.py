@@ -12,7 +12,6 @@ from time import process_time
 from typing import Any
 
 import pytest
-from bedplate.graphs import wire
 from langchain_core.documents import Document
 from langchain_core.messages import (
     AIMessage,
@@ -27,6 +26,8 @@ from langchain_core.messages import (
 )
 from langgraph.types import Command, Interrupt, Send
 from pydantic import BaseModel, Field, SecretStr
+
+from bedplate.graphs import wire
 
 
 class Colour(enum.Enum):
