@@ -8,10 +8,14 @@ quote cannot occur in it, so `","data":` ends it for certain.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import orjson
 
+# Clients send it back as a header, so it may hold anything.
+_ID = re.compile(r"([0-9]{1,18})(?:-([0-9]{0,18}))?")
+_N = b'{"n":'
 _ATTEMPT = b',"attempt":'
 _EVENT = b',"event":"'
 _DATA = b'","data":'
@@ -51,13 +55,15 @@ def end_of(status: str, *, error: bytes | None, values: bytes | None) -> bytes:
 def event_of(line: bytes, sequence: int) -> Event:
     """The event of a line without its line feed. Raises `ValueError` for anything `line_of` does
     not write."""
+    if not (line.startswith(_N) and line.endswith(b"}")):
+        raise ValueError("not a whole event")
     attempt_at = line.index(_ATTEMPT)
     event_at = line.index(_EVENT, attempt_at)
     name_at = event_at + len(_EVENT)
     data_at = line.index(_DATA, name_at)
     name = orjson.loads(line[name_at - 1 : data_at + 1])
     return Event(
-        n=int(line[5:attempt_at]),
+        n=int(line[len(_N) : attempt_at]),
         attempt=int(line[attempt_at + len(_ATTEMPT) : event_at]),
         name=name,
         data=line[data_at + len(_DATA) : -1],
@@ -67,7 +73,5 @@ def event_of(line: bytes, sequence: int) -> Event:
 
 def position_of(event_id: str) -> tuple[int, int] | None:
     """`(n, sequence)` of an SSE id, None if it is not one of ours."""
-    n, _, sequence = event_id.partition("-")
-    if not (n.isascii() and n.isdigit() and (sequence.isdigit() or not sequence)):
-        return None
-    return int(n), int(sequence or 0)
+    match = _ID.fullmatch(event_id)
+    return (int(match[1]), int(match[2] or 0)) if match else None

@@ -41,6 +41,7 @@ FOLLOWER_BYTES_MAX = 1_000_000
 # A follower reads again this often though nothing came, in case the very last live message was
 # dropped.
 _CHECK_S = 30.0
+_NO_STREAM_S = 1.0
 _REPLAY_BATCH = 256
 _REPLAY_S_MAX = 5.0
 
@@ -72,12 +73,12 @@ class EventLog:
         tail = self._tails.get(subject)
         if tail is None:
             tail = self._tails[subject] = Tail()
-            tail.subscription = await self._bus.client.subscribe(subject, cb=tail.heard)
         follower = Follower(
             self._bus, address, after_n=after_n, from_sequence=from_sequence, is_new=is_new
         )
         tail.followers.add(follower)
         try:
+            await tail.open(self._bus, subject)
             yield follower
         finally:
             tail.followers.discard(follower)
@@ -133,6 +134,13 @@ class Tail:
     def __init__(self) -> None:
         self.subscription: Subscription | None = None
         self.followers: set[Follower] = set()
+        self._opening = asyncio.Lock()
+
+    async def open(self, bus: Bus, subject: str) -> None:
+        """Subscribe once, also when the first to come was cancelled or failed."""
+        async with self._opening:
+            if self.subscription is None:
+                self.subscription = await bus.client.subscribe(subject, cb=self.heard)
 
     async def heard(self, message: Msg) -> None:
         for follower in self.followers:
@@ -162,7 +170,8 @@ class Follower:
         self._buffer: deque[Msg] = deque()
         self._buffer_bytes = 0
         self._must_read = not is_new
-        self._read_at = asyncio.get_running_loop().time()
+        self._is_doubtful = False
+        self._check_at = asyncio.get_running_loop().time() + _CHECK_S
         self._is_nudged = False
         self._wanted = asyncio.Event()
 
@@ -178,8 +187,8 @@ class Follower:
         self._wanted.set()
 
     def check(self) -> None:
-        """Read the stream again soon."""
-        self._must_read = True
+        """Read the stream again soon, in doubt whether it still is the one we know."""
+        self._must_read = self._is_doubtful = True
         self._wanted.set()
 
     def nudge(self) -> None:
@@ -209,10 +218,10 @@ class Follower:
             if self._must_read or self._buffer:
                 continue
             try:
-                async with asyncio.timeout_at(self._read_at + _CHECK_S):
+                async with asyncio.timeout_at(self._check_at):
                     await self._wanted.wait()
             except TimeoutError:
-                self._must_read = True
+                self.check()
 
     async def stored(self) -> AsyncIterator[Event]:
         """What the stream holds after the position."""
@@ -226,12 +235,12 @@ class Follower:
         """The next events of the stream; `_must_read` stays when there are more."""
         # Before the read: a message that is dropped meanwhile asks for another one.
         self._must_read = False
+        self._step_back_in_doubt()
         try:
             batch, is_last = await self._read_batch()
         except BaseException:
             self._must_read = True
             raise
-        self._read_at = asyncio.get_running_loop().time()
         if not is_last:
             self._must_read = True
         if self._has_hint:
@@ -246,6 +255,15 @@ class Follower:
         for sequence, body, is_continued in batch:
             events += self._take(sequence, body, is_continued)
         return events
+
+    def _step_back_in_doubt(self) -> None:
+        """Read our last message once more: a stream made anew counts from 1, and may hold what we
+        have not seen below the sequence where we are."""
+        if self._is_doubtful and self._sequence > 0:
+            self._sequence = (self._line_at if self._line else self._sequence) - 1
+            self._line = b""
+            self._has_hint = True
+        self._is_doubtful = False
 
     def _take_buffered(self) -> list[Event]:
         events: list[Event] = []
@@ -314,6 +332,9 @@ class Follower:
                     if not closing.done():
                         pending = int(headers.get("Nats-Num-Pending", "0") or 0)
                         closing.set_result(pending if status == "204" else 0)
+                        # 503: there is no such stream now, it is being declared again.
+                        patience_s = _NO_STREAM_S if status == "503" else _CHECK_S
+                        self._check_at = asyncio.get_running_loop().time() + patience_s
                     return
                 found.append(
                     (int(headers["Nats-Sequence"]), message.data, CONTINUES_HEADER in headers)

@@ -21,6 +21,7 @@ import structlog
 
 from bedplate.kernel.errors import Fenced
 from bedplate_proto.envelope import CONTINUES_HEADER, MESSAGE_BYTES_MAX
+from bedplate_proto.runs import EVENTS_SKIPPED
 from bedplate_proto.streams import RUN_EVENTS
 from bedplate_proto.subjects import RunAddress
 from bedplate_proto.vocabulary import EventName, RunStatus
@@ -32,9 +33,6 @@ log = structlog.get_logger()
 
 # More than this waiting for the broker: the graph waits too, instead of the worker growing.
 BUFFER_BYTES_MAX = 8_000_000
-# Where numbering goes on when an earlier attempt's events are gone with the broker's data: further
-# than any attempt can have come, because numbers never go backwards.
-SKIP_AHEAD = 1_000_000
 _WRONG_LAST_SEQUENCE = 10071
 _RETRY_S = 0.25
 
@@ -70,13 +68,13 @@ class EventWriter:
             return
         last = await self._last_message()
         if last is None:
-            self.n += SKIP_AHEAD * self._attempt
+            self.n += EVENTS_SKIPPED * self._attempt
             return
         self._last_sequence, body, is_inside_line = last
         if is_inside_line or not body.endswith(b"\n"):
-            # The attempt died in the middle of a long line: what is there cannot be numbered.
-            self.n += SKIP_AHEAD * self._attempt
-            self._waiting.append(b"\n")
+            # The attempt died in, or just after, a line of several messages: its number is not
+            # here. Readers drop half a line when the next message does not go on with it.
+            self.n += EVENTS_SKIPPED * self._attempt
             return
         self.n = max(self.n, event_of(body[:-1].rsplit(b"\n", 1)[-1], 0).n)
 
@@ -201,18 +199,20 @@ async def close_events(
     attempt: int,
     closing: Sequence[tuple[str, bytes]],
     limit_s: float,
+    base_n: int = 0,
 ) -> None:
     """Write the last events of a run that no attempt will end: it was lost, or cancelled before it
     began.
 
     Best effort: a reader that misses them finds the end in the run's row. A run that never started
-    has no place in its thread's numbering; its end has the number 0.
+    has no place in its thread's numbering; its end has the number 0. `base_n` counts only where
+    the stream holds nothing of the run.
     """
 
     async def ours() -> bool:
         return True
 
-    writer = EventWriter(bus, address, attempt=attempt, base_n=0, still_ours=ours)
+    writer = EventWriter(bus, address, attempt=attempt, base_n=base_n, still_ours=ours)
     with suppress(TimeoutError, Fenced):
         async with asyncio.timeout(limit_s):
             await writer.open(continues=attempt > 0)
