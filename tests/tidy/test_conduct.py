@@ -11,7 +11,12 @@ import pytest
 _EVENT = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 _LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
 _MOCKS = re.compile(r"assert_(any_)?(not_)?(called|awaited)\w*|assert_has_(calls|awaits)")
-_OWNER_OF_TASKS = "libs/bedplate/chassis/tasks.py"
+# Each waits for what it starts: the set of tasks, the root task of a process, the one writer.
+_OWNERS_OF_TASKS = {
+    "libs/bedplate/chassis/tasks.py",
+    "services/executor/bedplate_executor/worker.py",
+    "libs/bedplate/graphs/committer.py",
+}
 
 
 def _last_name(node: ast.AST) -> str:
@@ -49,7 +54,8 @@ def _groups(source: Any) -> set[str]:
 
 
 def _bare_tasks(source: Any) -> list[str]:
-    if source.path == _OWNER_OF_TASKS or source.is_in("tests/graphs"):
+    # A test that loses a task fails by itself: an unawaited one is a warning, and so an error.
+    if source.path in _OWNERS_OF_TASKS or source.is_in("tests"):
         return []
     if "create_task" not in source.text and "ensure_future" not in source.text:
         return []
@@ -129,6 +135,8 @@ def _hopes(source: Any) -> list[str]:
             case ast.Call(func=ast.Attribute(attr="setattr"), args=[target, *_]):
                 if _is_ours(target, imported):
                     problems.append(f"{at}: no patching of our own code: give it as an argument")
+            case ast.Call(args=[ast.Constant(value=0)]):
+                continue  # sleep(0) waits for nothing: it lets others run
             case ast.Call(func=func) if _last_name(func) == "sleep":
                 problems.append(f"{at}: no sleep: wait for the fact with eventually(…)")
             case _:

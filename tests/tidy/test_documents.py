@@ -71,6 +71,11 @@ def _unknown_commands(source: Any, tasks: set[str], commands: set[str]) -> list[
     return problems
 
 
+def _makes_command(func: ast.expr) -> bool:
+    """`@click.command`, `@group.command`, `@group.group`."""
+    return isinstance(func, ast.Attribute) and func.attr in ("command", "group")
+
+
 def _cli_commands(modules: list[Any]) -> set[str]:
     """Names of what `@group.command()` decorates, as click makes them."""
     names: set[str] = set()
@@ -83,9 +88,13 @@ def _cli_commands(modules: list[Any]) -> set[str]:
             for made in node.decorator_list:
                 call = made if isinstance(made, ast.Call) else None
                 func = call.func if call else made
-                if not (isinstance(func, ast.Attribute) and func.attr in ("command", "group")):
+                if not _makes_command(func):
                     continue
-                words = [*call.args, *(k.value for k in call.keywords)] if call else []
+                words = (
+                    [*call.args, *(k.value for k in call.keywords if k.arg == "name")]
+                    if call
+                    else []
+                )
                 named = [word.value for word in words if isinstance(word, ast.Constant)]
                 plain = re.sub(r"_(command|cmd|group|grp)$", "", node.name).replace("_", "-")
                 names.add(str(named[0]) if named else plain)

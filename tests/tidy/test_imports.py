@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 # Neither a driver nor I/O: JSON, records and models may be used by everyone but the kernel.
-PLAIN = {"orjson", "structlog", "pydantic"}
+PLAIN = {"orjson", "structlog", "pydantic", "pydantic_core"}
 PROTO = {"bedplate_proto"}
 SHARED = {
     "bedplate.kernel",
@@ -17,9 +17,10 @@ SHARED = {
     "bedplate.bus",
     "bedplate.cache",
     "bedplate.chassis",
+    "bedplate.backbone",
 }
 # langgraph never comes alone: its core, its client, and what its project files are read with.
-LANGGRAPH = {"langgraph", "langchain_core", "langgraph_sdk", "dotenv", "watchfiles"}
+LANGGRAPH = {"langgraph", "langchain_core", "langgraph_sdk", "dotenv", "typing_extensions"}
 ANYTHING = {"*"}
 
 # Package -> what it may import besides itself and the standard library, by longest prefix.
@@ -28,19 +29,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bedplate.kernel": {"bedplate_proto.vocabulary"},
     "bedplate.sql": {"bedplate.kernel.errors"},
     "bedplate.ledger": PROTO | PLAIN | {"bedplate.kernel", "bedplate.sql", "asyncpg"},
-    "bedplate.bus": PROTO | PLAIN | {"bedplate.kernel.errors", "faststream", "nats"},
+    "bedplate.bus": PROTO
+    | PLAIN
+    | {"bedplate.kernel.errors", "bedplate.kernel.retry", "faststream", "nats"},
     "bedplate.graphs": PROTO | PLAIN | LANGGRAPH | {"bedplate.kernel", "bedplate.sql", "asyncpg"},
     "bedplate.cache": PROTO | PLAIN | {"redis"},
     "bedplate.chassis": {"structlog", "pydantic", "uvicorn", "prometheus_client", "uvloop"},
+    # What every service stands on: the one place that knows ledger, bus and chassis together.
+    "bedplate.backbone": PLAIN
+    | {"bedplate.bus", "bedplate.chassis", "bedplate.kernel", "bedplate.ledger"}
+    | {"bedplate.graphs.checkpoint_tables"},
     "bedplate.testing": ANYTHING,
     "bedplate.devstack": ANYTHING,
     "bedplate.cli": ANYTHING,
     "bedplate_gateway": PROTO
     | SHARED
     | PLAIN
-    | {"bedplate.graphs", "bedplate.sql", "fastapi", "starlette"},
+    | {"bedplate.graphs", "bedplate.sql", "fastapi", "starlette", "uvicorn"},
     "bedplate_run_scheduler": PROTO | SHARED | PLAIN | {"bedplate.graphs.checkpoint_tables"},
-    "bedplate_executor": PROTO | SHARED | PLAIN | {"bedplate.graphs"},
+    "bedplate_executor": PROTO | SHARED | PLAIN | {"bedplate.graphs", "uvloop", "watchfiles"},
 }
 # What constructs a service, and its table of routes, touch the frameworks; nothing else does.
 RIM = {"app", "routes"}

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import nats.errors
 import structlog
 from nats.js import api
 from nats.js.errors import APIError, NotFoundError
 
-from bedplate.kernel.errors import Refused
+from bedplate.kernel.errors import Refused, Unavailable
 from bedplate_proto.streams import CONSUMERS, STREAMS, Consumer, Stream, installed_name
 from bedplate_proto.subjects import DEFAULT_PREFIX, VERSION
 
@@ -51,7 +52,7 @@ async def declare_on(bus: Bus, *, replicas: int = 1) -> None:
 
 
 async def missing_streams(bus: Bus) -> list[str]:
-    """Which of our streams the broker does not have."""
+    """Which of our streams the broker does not have. Raises `Unavailable`."""
     context = bus.client.jetstream(timeout=5.0)
     missing: list[str] = []
     for stream in STREAMS:
@@ -60,6 +61,8 @@ async def missing_streams(bus: Bus) -> list[str]:
             await context.stream_info(name)
         except NotFoundError:
             missing.append(name)
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise Unavailable(f"JetStream does not answer: {type(error).__name__}") from error
     return missing
 
 

@@ -14,8 +14,6 @@ from enum import StrEnum
 from typing import Literal
 
 import structlog
-from langgraph.errors import GraphDrained
-from langgraph.runtime import RunControl
 
 from bedplate.bus.broker import Bus
 from bedplate.bus.event_line import end_of
@@ -25,6 +23,7 @@ from bedplate.graphs.factories import AnyGraph
 from bedplate.graphs.failures import shown_error
 from bedplate.graphs.fence import AttemptFence
 from bedplate.graphs.introspection import Settled, settled, settled_after
+from bedplate.graphs.library import GraphDrained, RunControl
 from bedplate.graphs.modes import RunStream, stream_graph
 from bedplate.graphs.patience import is_passing
 from bedplate.graphs.registry import Registry

@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-from langchain_core.runnables import RunnableConfig
-
 from bedplate.graphs import drawing, introspection
 from bedplate.graphs.factories import AccessContext, AnyGraph
 from bedplate.graphs.fence import EditFence
 from bedplate.graphs.host import client_keys
 from bedplate.graphs.introspection import thread_config
+from bedplate.graphs.library import RunnableConfig
 from bedplate.graphs.registry import Registry
 from bedplate.graphs.saver import PostgresSaver
 from bedplate.graphs.store import PostgresStore

@@ -8,33 +8,14 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from bedplate.chassis.settings import Settings as ChassisSettings
+from bedplate.backbone import BackboneSettings
 
 GIB = 1024**3
 
 
-class Settings(ChassisSettings):
+class Settings(BackboneSettings):
     service: ClassVar[str] = "executor"
 
-    database_uri: str = Field(
-        "postgresql://postgres@127.0.0.1:5432/postgres",
-        description="PostgreSQL, 15 or newer.",
-        json_schema_extra={
-            "env": ["DATABASE_URI", "POSTGRES_URI", "POSTGRES_URI_CUSTOM"],
-            "secret": True,
-        },
-    )
-    nats_url: str = Field(
-        "nats://127.0.0.1:4222",
-        description="NATS with JetStream, 2.12 or newer; several servers separated by commas.",
-        json_schema_extra={"env": ["NATS_URL"], "secret": True},
-    )
-    subject_prefix: str = Field(
-        "bedplate",
-        pattern=r"^[a-z][a-z0-9_-]{0,31}$",
-        description="First token of every subject.",
-        json_schema_extra={"env": ["BEDPLATE_SUBJECT_PREFIX"]},
-    )
     tenant: str = Field(
         "default",
         pattern=r"^[A-Za-z0-9_-]{1,64}$",

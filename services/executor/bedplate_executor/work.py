@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import CheckpointTuple
 from pydantic_core import from_json
 
 from bedplate.graphs.factories import AnyGraph
 from bedplate.graphs.host import graph_context, run_config, to_input
 from bedplate.graphs.introspection import thread_config
+from bedplate.graphs.library import CheckpointTuple, RunnableConfig
 from bedplate.graphs.saver import PostgresSaver
 from bedplate.ledger import Claimed
 

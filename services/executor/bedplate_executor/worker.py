@@ -23,13 +23,13 @@ from uuid import UUID
 
 import structlog
 
-from bedplate.bus.broker import Bus
+from bedplate.backbone import Backbone
 from bedplate.bus.refusals import order_error
 from bedplate.chassis.errors import ConfigurationError
 from bedplate.chassis.log import configure
 from bedplate.chassis.tasks import Tasks
 from bedplate.kernel.errors import Refused
-from bedplate.ledger import Claimed, Ledger, Outbox, Outgoing, Parcels, Threads, make_pool
+from bedplate.ledger import Claimed
 from bedplate_proto import subjects
 from bedplate_proto.subjects import Kind, Subject
 from bedplate_proto.vocabulary import CancelAction
@@ -122,7 +122,6 @@ class _Worker:
     async def _open(self, stack: AsyncExitStack, link: Link) -> None:
         """Everything users' code stands on. Heavy imports stand here, so that a bad setting
         fails at once."""
-        from bedplate.graphs import checkpoint_tables
         from bedplate.graphs.committer import Committer
         from bedplate.graphs.config import load_config
         from bedplate.graphs.registry import Registry
@@ -136,40 +135,22 @@ class _Worker:
         settings = self._settings
         project = load_config(settings.config)
         registry = Registry.load(project)
-        pool = make_pool(
-            settings.database_uri,
-            size_max=settings.worker_connections_max,
-            application="bedplate-worker",
+        backbone = Backbone(
+            settings, name="worker", connections_max=settings.worker_connections_max
         )
-        await stack.enter_async_context(pool)
-        parcels = Parcels(pool)
-        bus = Bus(
-            settings.nats_url,
-            client_name="executor-worker",
-            prefix=settings.subject_prefix,
-            carrier=parcels,
+        graphs = Tasks("graphs", drain_s=0.0)
+        for part in (*backbone.resources, graphs, self._running):
+            await stack.enter_async_context(part)
+        saver = PostgresSaver(
+            backbone.pool, Committer(backbone.pool), serde=serde_from_config(project.checkpointer)
         )
-        await stack.enter_async_context(bus)
-        flushes = await stack.enter_async_context(Tasks("outbox"))
-        graphs = await stack.enter_async_context(Tasks("graphs", drain_s=0.0))
-        await stack.enter_async_context(self._running)
-
-        async def publish(message: Outgoing) -> None:
-            await bus.publish(message.subject, message.body.encode(), msg_id=message.msg_id)
-
-        outbox = Outbox(pool, publish, spawn=lambda work: flushes.start(work, "flush"))
-        ledger = Ledger(pool, outbox, prefix=settings.subject_prefix)
-        saver = PostgresSaver(pool, Committer(pool), serde=serde_from_config(project.checkpointer))
-        store = PostgresStore(pool)
-        threads = Threads(
-            pool, forget=checkpoint_tables.forget_threads, copy=checkpoint_tables.copy_thread
-        )
+        store = PostgresStore(backbone.pool)
         self._tools = Tools(
             registry=registry,
             saver=saver,
             store=store,
-            ledger=ledger,
-            bus=bus,
+            ledger=backbone.ledger,
+            bus=backbone.bus,
             graphs=graphs,
             run_s_max=settings.run_s_max,
             cancel_s=settings.cancel_s,
@@ -177,7 +158,7 @@ class _Worker:
         )
         self._new_attempt = Attempt
         self._stop_of = Stop
-        self._questions = Questions(registry, saver, store, ledger, threads)
+        self._questions = Questions(registry, saver, store, backbone.ledger, backbone.threads)
         # What was imported stays for good: the collector need not look at it again.
         gc.collect()
         gc.freeze()

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import nats.errors
 import structlog
 
+from bedplate.backbone import Backbone
 from bedplate.bus import topology
-from bedplate.bus.broker import Bus
 from bedplate.bus.tickets import queued_tickets
-from bedplate.ledger import Ledger, Outbox, Parcels, Threads
+from bedplate.kernel.errors import Unavailable
 
 log = structlog.get_logger()
 
@@ -25,22 +24,12 @@ class Relay:
     """Ticks of the scheduler's loops. Each does the same whether it is woken by time or by a
     poke."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        threads: Threads,
-        outbox: Outbox,
-        parcels: Parcels,
-        bus: Bus,
-        *,
-        lost_ticket_s: float,
-        doomed_s: float,
-    ) -> None:
-        self._ledger = ledger
-        self._threads = threads
-        self._outbox = outbox
-        self._parcels = parcels
-        self._bus = bus
+    def __init__(self, backbone: Backbone, *, lost_ticket_s: float, doomed_s: float) -> None:
+        self._ledger = backbone.ledger
+        self._threads = backbone.threads
+        self._outbox = backbone.outbox
+        self._parcels = backbone.parcels
+        self._bus = backbone.bus
         self._lost_ticket_s = lost_ticket_s
         self._doomed_s = doomed_s
 
@@ -84,6 +73,6 @@ class Relay:
         """Why the broker's streams cannot be used."""
         try:
             missing = await topology.missing_streams(self._bus)
-        except (nats.errors.Error, TimeoutError, OSError) as error:
-            return f"{type(error).__name__}: {error}"
+        except Unavailable as error:
+            return error.message
         return f"streams are missing: {', '.join(missing)}" if missing else None

@@ -1,0 +1,93 @@
+"""PostgreSQL, NATS and what stands on both: the same parts in every service, put together once.
+
+A `Backbone` is made from settings without connecting; its `resources` are entered by the service in
+their order, and wait for servers that are not there yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from pydantic import Field
+
+from bedplate.bus.broker import Bus
+from bedplate.chassis.reach import Reaching
+from bedplate.chassis.settings import Settings
+from bedplate.chassis.tasks import Tasks
+from bedplate.graphs import checkpoint_tables
+from bedplate.kernel.errors import Unavailable
+from bedplate.ledger import NOT_THERE_YET, Ledger, Outbox, Outgoing, Parcels, Threads, make_pool
+
+# Compose and Kubernetes start everything at once; the servers may take a while.
+_START_S = 60.0
+
+
+class BackboneSettings(Settings):
+    """Settings of a service that talks to PostgreSQL and NATS."""
+
+    database_uri: str = Field(
+        "postgresql://postgres@127.0.0.1:5432/postgres",
+        description="PostgreSQL, 15 or newer.",
+        json_schema_extra={
+            "env": ["DATABASE_URI", "POSTGRES_URI", "POSTGRES_URI_CUSTOM"],
+            "secret": True,
+        },
+    )
+    nats_url: str = Field(
+        "nats://127.0.0.1:4222",
+        description="NATS with JetStream, 2.12 or newer; several servers separated by commas.",
+        json_schema_extra={"env": ["NATS_URL"], "secret": True},
+    )
+    subject_prefix: str = Field(
+        "bedplate",
+        pattern=r"^[a-z][a-z0-9_-]{0,31}$",
+        description="First token of every subject.",
+        json_schema_extra={"env": ["BEDPLATE_SUBJECT_PREFIX"]},
+    )
+
+
+class Backbone:
+    """`ledger` and `threads` write the truth, `bus` moves messages, `outbox` ties both together."""
+
+    def __init__(self, settings: BackboneSettings, *, name: str, connections_max: int) -> None:
+        self.pool: Any = make_pool(
+            settings.database_uri, size_max=connections_max, application=f"bedplate-{name}"
+        )
+        self.parcels = Parcels(self.pool)
+        self.bus = Bus(
+            settings.nats_url,
+            client_name=name,
+            prefix=settings.subject_prefix,
+            carrier=self.parcels,
+        )
+        self.tasks = Tasks(name, drain_s=2.0)
+        self.outbox = Outbox(
+            self.pool, self._publish, spawn=lambda work: self.tasks.start(work, "flush")
+        )
+        self.ledger = Ledger(self.pool, self.outbox, prefix=settings.subject_prefix)
+        self.threads = Threads(
+            self.pool, forget=checkpoint_tables.forget_threads, copy=checkpoint_tables.copy_thread
+        )
+
+    @property
+    def resources(self) -> list[AbstractAsyncContextManager[Any]]:
+        """In the order they are entered. Connections first: the tasks' last flushes need them."""
+        return [
+            Reaching("PostgreSQL", lambda: self.pool, limit_s=_START_S, on=NOT_THERE_YET),
+            Reaching("NATS", lambda: self.bus, limit_s=_START_S, on=(Unavailable,)),
+            self.tasks,
+        ]
+
+    @property
+    def ready(self) -> dict[str, Callable[[], Awaitable[str | None]]]:
+        """Readiness checks of the two servers."""
+        return {"postgres": self._database_ready, "nats": self.bus.ready}
+
+    async def _database_ready(self) -> str | None:
+        await self.pool.execute("SELECT 1")
+        return None
+
+    async def _publish(self, message: Outgoing) -> None:
+        await self.bus.publish(message.subject, message.body.encode(), msg_id=message.msg_id)
