@@ -72,12 +72,16 @@ class Assistants:
             ) from None
 
     async def at(self, name: str) -> Assistant:
-        """By the part of a path. Raises `Unprocessable` unless id or graph, `NotFound`."""
-        return await self._known(self.id_of(name), f"Assistant with ID '{name}' not found.")
+        """By the part of a path, like `id_of`. Raises `NotFound`."""
+        return await self._known(await self.id_of(name), _missing(name).message)
 
-    def id_of(self, name: str) -> UUID:
+    async def id_of(self, name: str) -> UUID:
         """A path may name the assistant's id, or the graph of a graph's own one."""
-        return uuid_or_none(name) or system_assistant_id(name)
+        if (assistant_id := uuid_or_none(name)) is not None:
+            return assistant_id
+        if name not in await self.graphs():
+            raise Unprocessable("Invalid assistant ID: must be a UUID or the name of a graph")
+        return system_assistant_id(name)
 
     async def graphs(self) -> list[str]:
         """Names of all graphs that executors have announced."""
@@ -105,7 +109,7 @@ class Assistants:
     # -- for clients
 
     async def get(self, name: str) -> str:
-        row = await self._rows.value("get_assistant", self._tenant, self.id_of(name))
+        row = await self._rows.value("get_assistant", self._tenant, await self.id_of(name))
         if row is None:
             raise _missing(name)
         return row
@@ -139,7 +143,7 @@ class Assistants:
         row = await self._rows.value(
             "update_assistant",
             self._tenant,
-            self.id_of(name),
+            await self.id_of(name),
             form.graph_id,
             form.name,
             "description" in form.model_fields_set,
@@ -155,7 +159,7 @@ class Assistants:
 
     async def delete(self, name: str, *, deletes_threads: bool) -> None:
         """Runs in flight are cancelled; with `deletes_threads` its threads go with it."""
-        assistant_id = self.id_of(name)
+        assistant_id = await self.id_of(name)
         if await self._rows.value("delete_assistant", self._tenant, assistant_id) is None:
             raise _missing(name)
         await self._changed()

@@ -35,7 +35,8 @@ class Rows:
 
     async def ready(self) -> str | None:
         """A readiness check."""
-        await self._pool.execute("SELECT 1")
+        async with _patience():
+            await self._pool.execute("SELECT 1")
         return None
 
 

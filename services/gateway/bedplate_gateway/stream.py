@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from bedplate.bus.event_line import Event, position_of
 from bedplate_proto.subjects import RunAddress
@@ -35,7 +36,7 @@ class Flow:
     address: RunAddress
     chunks: Chunks
     close: Callable[[], Awaitable[None]]
-    abandon: Callable[[], Awaitable[None]] | None = None
+    abandon: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 class Streams:

@@ -1,0 +1,116 @@
+"""The gateway's parts, put together."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from bedplate.bus.broker import Bus
+from bedplate.bus.event_log import EventLog
+from bedplate.bus.serving import Served
+from bedplate.chassis.loop import Loop
+from bedplate.chassis.metrics import Metrics
+from bedplate.chassis.process import Service
+from bedplate.chassis.reach import Reaching
+from bedplate.chassis.tasks import Tasks
+from bedplate.graphs.store import PostgresStore
+from bedplate.kernel.errors import Unavailable
+from bedplate.ledger import NOT_THERE_YET, Parcels, make_pool
+
+from .assistants import Assistants
+from .following import Followings
+from .graphs import Graphs
+from .http.assistants import AssistantPaths
+from .http.items import ItemPaths
+from .http.middleware import Answered
+from .http.openapi import document_of
+from .http.paths import Path
+from .http.runs import RunPaths
+from .http.server import HttpServer
+from .http.site import site
+from .http.system import SystemPaths
+from .http.threads import ThreadPaths
+from .items import Items
+from .json_text import dumped
+from .routes import routes
+from .rows import Rows
+from .runs import Runs
+from .settings import Settings
+from .state import States
+from .stream import Streams
+from .system import System
+from .threads import Threads
+
+# Compose and Kubernetes start everything at once; the servers may take a while.
+_START_S = 60.0
+
+
+async def build() -> Service:
+    settings = Settings.from_env()
+    tenant = settings.tenant
+    metrics = Metrics()
+    pool = make_pool(
+        settings.database_uri, size_max=settings.connections_max, application="bedplate-gateway"
+    )
+    rows = Rows(pool)
+    bus = Bus(
+        settings.nats_url,
+        client_name="gateway",
+        prefix=settings.subject_prefix,
+        carrier=Parcels(pool),
+    )
+    assistants = Assistants(rows, bus, tenant=tenant)
+    states = States(rows, bus, tenant=tenant)
+    runs = Runs(rows, bus, assistants, tenant=tenant)
+    followings = Followings(EventLog(bus), rows)
+    streams = Streams(runs, followings, heartbeat_s=settings.heartbeat_s)
+    abandoned = Tasks("abandoned-runs")
+    metrics.gauge("runs.followed", "Clients that follow a run.", read=lambda: followings.count)
+    paths: list[Path] = []
+    document: list[bytes] = []
+
+    def openapi() -> bytes:
+        if not document:
+            described = document_of(paths, version=version("bedplate"))
+            document.append(dumped(described).encode())
+        return document[0]
+
+    answered = Answered(metrics)
+    system = System(rows, bus, tenant=tenant)
+    paths += SystemPaths(system, metrics, answered, document=openapi).table()
+    paths += RunPaths(runs, streams, abandoned).table()
+    paths += ThreadPaths(Threads(rows, bus, states, tenant=tenant), states).table()
+    paths += AssistantPaths(assistants, Graphs(assistants, bus, tenant=tenant)).table()
+    paths += ItemPaths(Items(PostgresStore(pool))).table()
+    server = HttpServer(
+        site(
+            paths,
+            answered,
+            cors_origins=settings.cors_origins,
+            body_bytes_max=settings.body_bytes_max,
+        ),
+        host=settings.host,
+        port=settings.port,
+        clients_max=settings.clients_max,
+    )
+    served = Served(bus, settings.nats_url, service="gateway", routes=routes(assistants))
+
+    async def drain() -> None:
+        followings.close()
+        await server.drain()
+
+    return Service(
+        name="gateway",
+        settings=settings,
+        resources=[
+            server,
+            Reaching("PostgreSQL", lambda: pool, limit_s=_START_S, on=NOT_THERE_YET),
+            Reaching("NATS", lambda: bus, limit_s=_START_S, on=(Unavailable,)),
+            abandoned,
+            served,
+        ],
+        loops=[Loop("watch", followings.watch, period_s=settings.watch_s)],
+        works=[server.serve],
+        ready={"postgres": rows.ready, "nats": bus.ready, "http": server.ready},
+        on_drain=drain,
+        metrics=metrics,
+    )

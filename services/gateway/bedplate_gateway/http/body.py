@@ -1,0 +1,114 @@
+"""Reading requests: bodies up to a limit, path ids, queries. What is wrong is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from bedplate.kernel.errors import TooLarge
+
+from ..errors import Unprocessable
+from ..ids import uuid_or_none
+from ..json_text import parsed
+
+F = TypeVar("F", bound=BaseModel)
+
+_TRUE = ("true", "1", "yes", "on")
+_FALSE = ("false", "0", "no", "off", "")
+_SHOWN_MAX = 200
+
+
+async def body_of(request: Request) -> bytes:
+    """The whole body. Raises `TooLarge` as soon as it is known to be, also without a length."""
+    limit: int = request.app.state.body_bytes_max
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def form_of(request: Request, form: type[F]) -> F:
+    """The body as this form; no body at all counts as an empty object."""
+    body = await body_of(request)
+    value = parsed(body) if body.strip() else {}
+    if not isinstance(value, dict):
+        raise Unprocessable("The body must be a JSON object.")
+    return checked(form, value)
+
+
+def checked(form: type[F], value: Any) -> F:
+    try:
+        return form.model_validate(value)
+    except ValidationError as error:
+        raise Unprocessable(problem_of(error)) from error
+
+
+def problem_of(error: ValidationError) -> str:
+    """The first problem as `field: what is wrong`, and how many more there are."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
+    text = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    others = len({problem["loc"][:1] for problem in problems}) - 1
+    more = f" (and {others} more field(s))" if others > 0 else ""
+    return f"{where}: {text}{more}" if where else f"{text}{more}"
+
+
+def _is_branch(part: str | int) -> bool:
+    """pydantic names the branches of a union too, e.g. `list[str]`: no field of a client."""
+    return isinstance(part, str) and (
+        "[" in part or part in ("str", "dict", "literal", "constrained-int", "int", "bool")
+    )
+
+
+def path_id(request: Request, name: str) -> UUID:
+    """`thread_id` of the path, say. Raises `Unprocessable`."""
+    found = uuid_or_none(request.path_params[name])
+    if found is None:
+        raise Unprocessable(f"Invalid {name.removesuffix('_id')} ID: must be a UUID")
+    return found
+
+
+def flag_of(request: Request, name: str, *, default: bool = False) -> bool:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise Unprocessable(f"{name}: must be true or false, not '{text[:_SHOWN_MAX]}'")
+
+
+def choice_of(request: Request, name: str, *, default: str, choices: Sequence[str]) -> str:
+    text = request.query_params.get(name, default)
+    if text not in choices:
+        raise Unprocessable(f"{name}: must be one of {', '.join(choices)}")
+    return text
+
+
+def queried(request: Request, *names: str, many: Sequence[str] = ()) -> Mapping[str, Any]:
+    """These parts of the query that are there; `many` may be repeated."""
+    query = request.query_params
+    found: dict[str, Any] = {name: query[name] for name in names if name in query}
+    return found | {name: query.getlist(name) for name in many if name in query}
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than the {limit} bytes this server accepts.")

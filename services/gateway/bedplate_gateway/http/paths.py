@@ -1,0 +1,51 @@
+"""A path of the API: how it is served, and everything its documentation says."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+Handler = Callable[[Request], Awaitable[Response]]
+Shape = type[BaseModel] | Mapping[str, Any] | None
+"""A model, a JSON schema, or nothing."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A parameter of the query, or with `place` a header."""
+
+    name: str
+    schema: Mapping[str, Any]
+    about: str
+    is_required: bool = False
+    place: Literal["query", "header"] = "query"
+
+
+@dataclass(frozen=True)
+class Path:
+    method: str
+    path: str
+    handler: Handler
+    about: str
+    tag: str
+    answer: Shape = None
+    """What a 200 holds."""
+    is_list: bool = False
+    media: str = "application/json"
+    status: int = 200
+    body: type[BaseModel] | None = None
+    query: Sequence[Query] = ()
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Response headers and what they say."""
+    errors: Sequence[int] = ()
+    others: Mapping[int, str] = field(default_factory=dict[int, str])
+    """Further good answers without a body."""
+
+    def route(self) -> Route:
+        return Route(self.path, self.handler, methods=[self.method])

@@ -1,0 +1,84 @@
+"""The server itself over HTTP (contract endpoints.md 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bedplate.chassis.metrics import Metrics
+
+from .. import shapes
+from ..json_text import dumped
+from ..system import System
+from .answers import json_answer
+from .body import choice_of, flag_of
+from .middleware import Answered
+from .paths import Path, Query
+
+TAG = "System"
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class SystemPaths:
+    """One method per path."""
+
+    def __init__(
+        self,
+        system: System,
+        metrics: Metrics,
+        answered: Answered,
+        *,
+        document: Callable[[], bytes],
+    ) -> None:
+        self._system = system
+        self._metrics = metrics
+        self._answered = answered
+        self._document = document
+
+    async def ok(self, request: Request) -> Response:
+        checks = flag_of(request, "check_db")
+        health = await self._system.health(checks_database=checks)
+        # Whoever asks only whether we are here is not told to restart us because a server is away.
+        status = 500 if checks and not health["ok"] else 200
+        return json_answer(dumped(health if checks else {**health, "ok": True}), status=status)
+
+    async def info(self, _: Request) -> Response:
+        return json_answer(dumped(self._system.info()))
+
+    async def metrics(self, request: Request) -> Response:
+        form = choice_of(request, "format", default="prometheus", choices=("prometheus", "json"))
+        if form == "prometheus":
+            return Response(self._metrics.text(), headers={"content-type": _PROMETHEUS})
+        queue = await self._system.queue()
+        # How many slots the executors have is known to them alone.
+        workers = {"max": None, "active": queue["n_running"], "available": None}
+        api = {"http_requests_total": self._answered.totals()}
+        return json_answer(dumped({"queue": queue, "workers": workers, "api": api}))
+
+    async def docs(self, _: Request) -> Response:
+        return get_swagger_ui_html(openapi_url="openapi.json", title="Bedplate: API")
+
+    async def openapi(self, _: Request) -> Response:
+        return json_answer(self._document())
+
+    def table(self) -> list[Path]:
+        check = Query("check_db", {"type": "boolean", "default": False}, "Also ask PostgreSQL.")
+        return [
+            Path("GET", "/ok", self.ok, "Whether the server works.", TAG,
+                 answer=shapes.Health, query=(check,), errors=(500,)),
+            Path("GET", "/", self.ok, "The same.", TAG,
+                 answer=shapes.Health, query=(check,), errors=(500,)),
+            Path("GET", "/info", self.info, "Version and what is served.", TAG,
+                 answer=shapes.ServerInfo),
+            Path("GET", "/metrics", self.metrics, "Measurements.", TAG, answer={"type": "string"},
+                 media="text/plain", errors=(422, 503), query=(
+                     Query("format", {"type": "string", "enum": ["prometheus", "json"],
+                                      "default": "prometheus"}, "Which form."),)),
+            Path("GET", "/docs", self.docs, "This API, for people.", TAG,
+                 answer={"type": "string"}, media="text/html"),
+            Path("GET", "/openapi.json", self.openapi, "This document.", TAG,
+                 answer={"type": "object"}),
+        ]  # fmt: skip

@@ -1,0 +1,167 @@
+"""Threads, their state and their history over HTTP (contract endpoints.md 4)."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .. import shapes
+from ..errors import Unprocessable
+from ..forms import (
+    HistoryRead,
+    StateAt,
+    StateUpdate,
+    ThreadCreate,
+    ThreadFilter,
+    ThreadPatch,
+    ThreadPrune,
+    ThreadSearch,
+    place_of,
+)
+from ..ids import uuid_or_none
+from ..json_text import dumped, with_member
+from ..state import States
+from ..threads import Threads
+from .answers import json_answer, nothing, page_answer
+from .body import checked, flag_of, form_of, path_id
+from .paths import Path, Query
+
+TAG = "Threads"
+PAGING = {
+    "X-Pagination-Total": "How many there are; exact on the last page.",
+    "X-Pagination-Next": "Offset of the next page, if there is one.",
+}
+_SUBGRAPHS = Query("subgraphs", {"type": "boolean", "default": False}, "With subgraphs' states.")
+
+
+class ThreadPaths:
+    """One method per path."""
+
+    def __init__(self, threads: Threads, states: States) -> None:
+        self._threads = threads
+        self._states = states
+
+    async def create(self, request: Request) -> Response:
+        return json_answer(await self._threads.create(await form_of(request, ThreadCreate)))
+
+    async def search(self, request: Request) -> Response:
+        return page_answer(await self._threads.search(await form_of(request, ThreadSearch)))
+
+    async def count(self, request: Request) -> Response:
+        return json_answer(str(await self._threads.count(await form_of(request, ThreadFilter))))
+
+    async def prune(self, request: Request) -> Response:
+        pruned = await self._threads.prune(await form_of(request, ThreadPrune))
+        return json_answer(dumped({"pruned_count": pruned}))
+
+    async def get(self, request: Request) -> Response:
+        row = await self._threads.get(path_id(request, "thread_id"))
+        match request.query_params.get("include"):
+            case None | "":
+                return json_answer(row)
+            case "ttl":
+                # No thread expires.
+                return json_answer(with_member(row, "ttl", "null"))
+            case _:
+                raise Unprocessable("include: must be ttl")
+
+    async def update(self, request: Request) -> Response:
+        thread_id = path_id(request, "thread_id")
+        row = await self._threads.update(thread_id, await form_of(request, ThreadPatch))
+        if "return=minimal" in request.headers.get("prefer", ""):
+            return nothing()
+        return json_answer(row)
+
+    async def delete(self, request: Request) -> Response:
+        await self._threads.delete(path_id(request, "thread_id"))
+        return nothing()
+
+    async def copy(self, request: Request) -> Response:
+        return json_answer(await self._threads.copy(path_id(request, "thread_id")))
+
+    async def state(self, request: Request) -> Response:
+        checkpoint_id: str | None = request.path_params.get("checkpoint_id")
+        if checkpoint_id is not None and uuid_or_none(checkpoint_id) is None:
+            raise Unprocessable("Invalid checkpoint ID: must be a UUID")
+        state = await self._states.read(
+            path_id(request, "thread_id"),
+            place=place_of(None, checkpoint_id),
+            subgraphs=flag_of(request, "subgraphs"),
+        )
+        return json_answer(state)
+
+    async def state_at(self, request: Request) -> Response:
+        thread_id = path_id(request, "thread_id")
+        form = await form_of(request, StateAt)
+        place = form.checkpoint.given()
+        return json_answer(
+            await self._states.read(thread_id, place=place, subgraphs=form.subgraphs)
+        )
+
+    async def update_state(self, request: Request) -> Response:
+        thread_id = path_id(request, "thread_id")
+        return json_answer(
+            await self._states.update(thread_id, await form_of(request, StateUpdate))
+        )
+
+    async def history(self, request: Request) -> Response:
+        thread_id = path_id(request, "thread_id")
+        query = request.query_params
+        limit = query.get("limit", "1")
+        if not (limit.isascii() and limit.isdigit()):
+            raise Unprocessable("limit: must be a number")
+        form = checked(HistoryRead, {"limit": int(limit), "before": query.get("before")})
+        return json_answer(await self._states.history(thread_id, form))
+
+    async def search_history(self, request: Request) -> Response:
+        thread_id = path_id(request, "thread_id")
+        return json_answer(
+            await self._states.history(thread_id, await form_of(request, HistoryRead))
+        )
+
+    def table(self) -> list[Path]:
+        thread = "/threads/{thread_id}"
+        return [
+            Path("POST", "/threads", self.create, "Make a thread.", TAG, answer=shapes.Thread,
+                 body=ThreadCreate, errors=(400, 409, 413, 422, 503)),
+            Path("POST", "/threads/search", self.search, "Threads that fit a filter.", TAG,
+                 answer=shapes.Thread, is_list=True, body=ThreadSearch, headers=PAGING,
+                 errors=(413, 422, 503)),
+            Path("POST", "/threads/count", self.count, "How many threads fit a filter.", TAG,
+                 answer={"type": "integer"}, body=ThreadFilter, errors=(413, 422, 503)),
+            Path("POST", "/threads/prune", self.prune,
+                 "Remove threads, or all of their checkpoints but the newest.", TAG,
+                 answer=shapes.Pruned, body=ThreadPrune, errors=(409, 413, 422, 503)),
+            Path("GET", thread, self.get, "A thread.", TAG, answer=shapes.Thread,
+                 errors=(404, 422, 503), query=(
+                     Query("include", {"type": "string", "enum": ["ttl"]},
+                           "`ttl`: when the thread expires."),)),
+            Path("PATCH", thread, self.update,
+                 "Merge metadata, key by key; `Prefer: return=minimal` for an empty answer.", TAG,
+                 answer=shapes.Thread, body=ThreadPatch, others={204: "Done."},
+                 query=(Query("Prefer", {"type": "string"}, "`return=minimal`", place="header"),),
+                 errors=(404, 413, 422, 503)),
+            Path("DELETE", thread, self.delete, "Remove a thread with everything in it.", TAG,
+                 status=204, errors=(404, 422, 503)),
+            Path("POST", f"{thread}/copy", self.copy, "Copy a thread with its checkpoints.", TAG,
+                 answer=shapes.Thread, errors=(404, 422, 503)),
+            Path("GET", f"{thread}/state", self.state, "A thread's newest state.", TAG,
+                 answer=shapes.ThreadState, query=(_SUBGRAPHS,), errors=(400, 404, 422, 503)),
+            Path("POST", f"{thread}/state", self.update_state,
+                 "Change the state as if a node had.", TAG,
+                 answer=shapes.StateUpdated, body=StateUpdate,
+                 errors=(400, 404, 409, 413, 422, 503)),
+            Path("POST", f"{thread}/state/checkpoint", self.state_at, "The state at a checkpoint.",
+                 TAG, answer=shapes.ThreadState, body=StateAt, errors=(400, 404, 413, 422, 503)),
+            Path("GET", f"{thread}/state/{{checkpoint_id}}", self.state,
+                 "The state at a checkpoint.", TAG,
+                 answer=shapes.ThreadState, query=(_SUBGRAPHS,), errors=(400, 404, 422, 503)),
+            Path("GET", f"{thread}/history", self.history, "States, newest first.", TAG,
+                 answer=shapes.ThreadState, is_list=True, errors=(400, 404, 422, 503), query=(
+                     Query("limit", {"type": "integer", "minimum": 1, "maximum": 1000,
+                                     "default": 1}, "How many at most."),
+                     Query("before", {"type": "string"}, "Older than this checkpoint."))),
+            Path("POST", f"{thread}/history", self.search_history, "States, newest first.", TAG,
+                 answer=shapes.ThreadState, is_list=True, body=HistoryRead,
+                 errors=(400, 404, 413, 422, 503)),
+        ]  # fmt: skip

@@ -1,0 +1,149 @@
+"""What clients get, for the API's documentation. Rows themselves are made by PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from bedplate_proto.vocabulary import MultitaskStrategy, RunStatus, ThreadStatus
+
+from .forms import Object
+
+
+class Assistant(BaseModel):
+    assistant_id: UUID
+    graph_id: str
+    name: str
+    description: str | None
+    config: Object
+    context: Object
+    metadata: Object
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Graph(BaseModel):
+    nodes: list[Object]
+    edges: list[Object]
+
+
+class Schemas(BaseModel):
+    """JSON Schemas, null where the graph has none."""
+
+    graph_id: str
+    input_schema: Object | None
+    output_schema: Object | None
+    state_schema: Object | None
+    config_schema: Object | None
+    context_schema: Object | None
+
+
+class Thread(BaseModel):
+    thread_id: UUID
+    created_at: datetime
+    updated_at: datetime
+    state_updated_at: datetime
+    metadata: Object
+    status: ThreadStatus
+    config: Object
+    values: Object | None
+    interrupts: dict[str, list[Object]]
+    error: Object | None
+    extracted: Object | None = Field(None, description="Only when `extract` was asked for.")
+
+
+class Place(BaseModel):
+    """A checkpoint's place."""
+
+    thread_id: UUID
+    checkpoint_ns: str
+    checkpoint_id: str | None
+    checkpoint_map: Object | None = None
+
+
+class Task(BaseModel):
+    id: str
+    name: str
+    path: list[Any]
+    error: str | None
+    interrupts: list[Object]
+    checkpoint: Object | None
+    state: Object | None
+    result: Any
+
+
+class ThreadState(BaseModel):
+    values: Any
+    next: list[str]
+    tasks: list[Task]
+    metadata: Object
+    created_at: datetime | None
+    checkpoint: Place
+    parent_checkpoint: Place | None
+    interrupts: list[Object]
+    checkpoint_id: str | None
+    parent_checkpoint_id: str | None
+
+
+class StateUpdated(BaseModel):
+    checkpoint: Object
+    configurable: Object
+    checkpoint_id: str
+
+
+class Run(BaseModel):
+    run_id: UUID
+    thread_id: UUID
+    assistant_id: UUID
+    status: RunStatus
+    metadata: Object
+    kwargs: Object
+    multitask_strategy: MultitaskStrategy
+    created_at: datetime
+    updated_at: datetime
+
+
+class Pruned(BaseModel):
+    pruned_count: int
+
+
+class Health(BaseModel):
+    ok: bool
+    services: dict[str, str] = Field(description="healthy, unhealthy or skipped")
+
+
+class ServerInfo(BaseModel):
+    version: str
+    langgraph_py_version: str
+    flags: dict[str, bool]
+    host: Object
+
+
+class Item(BaseModel):
+    namespace: list[str]
+    key: str
+    value: Object
+    created_at: datetime
+    updated_at: datetime
+
+
+class FoundItem(Item):
+    score: float | None
+
+
+class FoundItems(BaseModel):
+    items: list[FoundItem]
+
+
+class Namespaces(BaseModel):
+    namespaces: list[list[str]]
+
+
+class Problem(BaseModel):
+    """What was wrong with a request."""
+
+    detail: str

@@ -1,0 +1,78 @@
+"""What the server says about itself."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from bedplate.bus.broker import Bus
+from bedplate.chassis.log import get_logger
+from bedplate.kernel.errors import Unavailable
+
+from .forms import Object
+from .rows import Rows
+
+log = get_logger()
+
+_FLAGS = {
+    "assistants": True,
+    "crons": False,
+    "langsmith": False,
+    "langsmith_tracing_replicas": False,
+    "langsmith_tracing_session_on_runs": False,
+}
+
+
+class System:
+    def __init__(self, rows: Rows, bus: Bus, *, tenant: str) -> None:
+        self._rows = rows
+        self._bus = bus
+        self._tenant = tenant
+
+    async def health(self, *, checks_database: bool) -> Object:
+        """`ok` is false when something that was looked at cannot be used."""
+        services = {"nats": "unhealthy" if await self._bus.ready() else "healthy"}
+        services["postgres"] = "skipped"
+        if checks_database:
+            services["postgres"] = "healthy" if await self._has_database() else "unhealthy"
+        return {"ok": "unhealthy" not in services.values(), "services": services}
+
+    async def _has_database(self) -> bool:
+        try:
+            await self._rows.ready()
+        except Unavailable as error:
+            log.warning("database.unhealthy", why=error.message)
+            return False
+        return True
+
+    def info(self) -> Object:
+        return {
+            "version": _version("bedplate"),
+            "langgraph_py_version": _version("langgraph"),
+            "flags": _FLAGS,
+            "host": {
+                "kind": "self-hosted",
+                "project_id": None,
+                "host_revision_id": None,
+                "revision_id": None,
+                "tenant_id": self._tenant,
+            },
+        }
+
+    async def queue(self) -> Object:
+        """How many runs wait and run now."""
+        row = await self._rows.one("read_queue", self._tenant)
+        return {
+            "n_pending": row["n_pending"],
+            "n_running": row["n_running"],
+            "pending_runs_wait_time_max_secs": row["waited_s_max"],
+            "pending_runs_wait_time_med_secs": row["waited_s_median"],
+            "pending_unblocked_runs_wait_time_max_secs": row["unblocked_s_max"],
+            "pending_unblocked_runs_wait_time_med_secs": row["unblocked_s_median"],
+        }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "0.0.0"
