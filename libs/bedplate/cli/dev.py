@@ -206,7 +206,9 @@ Stop with Ctrl-C.
 def _obey_signals() -> None:
     """A terminal that is closed and a polite kill mean what Ctrl-C means."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        # A hang-up that is ignored already stays ignored: that is what nohup is for.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:

@@ -17,9 +17,8 @@ _LIMIT_S = 10
 
 def check_postgres(uri: str) -> str:
     """Its version. Raises `ServerUnreachable`, `ServerTooOld`. Not from inside an event loop."""
-    number = asyncio.run(_postgres_number(uri))
-    version = f"{number // 10_000}.{number % 10_000}"
-    if number < POSTGRES_OLDEST * 10_000:
+    version = asyncio.run(_postgres_version(uri))
+    if int(version.partition(".")[0]) < POSTGRES_OLDEST:
         raise ServerTooOld(
             f"PostgreSQL {version} at {place(uri)} is too old:"
             f" {POSTGRES_OLDEST} or newer is needed",
@@ -60,7 +59,7 @@ def check_redis(uri: str) -> None:
     raise ServerUnreachable(f"REDIS_URI: what answers at {place(uri)} is no Redis or Valkey")
 
 
-async def _postgres_number(uri: str) -> int:
+async def _postgres_version(uri: str) -> str:
     try:
         connection = await asyncpg.connect(uri, timeout=_LIMIT_S, command_timeout=_LIMIT_S)
     except (
@@ -74,11 +73,12 @@ async def _postgres_number(uri: str) -> int:
             f"DATABASE_URI: no PostgreSQL answers at {place(uri)}: {error or type(error).__name__}"
         ) from error
     try:
-        return int(await connection.fetchval("SHOW server_version_num"))
+        # Said by the server in its greeting; a distribution may add a word: "15.9 (Debian …)".
+        return str(connection.get_settings().server_version).split()[0]
     finally:
         await connection.close(timeout=_LIMIT_S)
 
 
 def place(uri: str) -> str:
     """Host, port and database of a URL, without its password."""
-    return uri.split(",")[0].partition("://")[2].rpartition("@")[2].partition("?")[0] or "(no URL)"
+    return uri.split(",")[0].rpartition("://")[2].rpartition("@")[2].partition("?")[0] or "(no URL)"

@@ -144,14 +144,14 @@ class Stack:
         Idempotent. `hurry`: kill the services at once; what they had in hand is resumed at the
         next start.
         """
+        running = [replica.process for replica in self._replicas.values() if replica.process]
         try:
-            for replica in reversed(list(self._replicas.values())):
-                if replica.process is not None and replica.is_running:
-                    if hurry:
-                        replica.process.kill()
-                    else:
-                        replica.process.stop(STOP_S)
+            for process in [] if hurry else reversed(running):
+                process.stop(STOP_S)
         finally:
+            # All that is left when this is to go fast, or when an impatient Ctrl-C came in between.
+            for process in running:
+                process.kill()
             self._replicas.clear()
             self.servers.stop()
             self._output.close()

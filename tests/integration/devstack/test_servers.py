@@ -12,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from bedplate.devstack.errors import (
     ServerTooOld,
     ServerUnreachable,
 )
+from bedplate.devstack.given import check_postgres
 from bedplate.devstack.ports import Ports, is_free
 from bedplate.devstack.postgres import Postgres
 from bedplate.devstack.processes import is_alive
@@ -303,7 +304,7 @@ async def test_given_servers_are_used_and_not_started(servers: Servers, tmp_path
 def test_a_given_nats_that_is_too_old_is_refused(
     tmp_path: Path, version: str, is_refused: bool
 ) -> None:
-    with _greeting({"version": version, "jetstream": True}) as port:
+    with _listening(_nats_that_says({"version": version, "jetstream": True})) as port:
         # PostgreSQL is asked later: with nothing at its URL the start ends there if NATS passed.
         env = {"NATS_URL": f"nats://127.0.0.1:{port}", "REDIS_URI": "redis://127.0.0.1:1"}
         servers = Servers(tmp_path, env=env)
@@ -313,6 +314,18 @@ def test_a_given_nats_that_is_too_old_is_refused(
         else:
             with servers:
                 assert servers.endpoints.nats_url == env["NATS_URL"]
+
+
+@pytest.mark.parametrize(("version", "is_refused"), [("14.19", True), ("15.0", False)])
+def test_a_given_postgres_that_is_too_old_is_refused(version: str, is_refused: bool) -> None:
+    with _listening(_postgres_that_says(version)) as port:
+        uri = f"postgresql://me:secret@127.0.0.1:{port}/app"
+        if is_refused:
+            with pytest.raises(ServerTooOld, match=r"PostgreSQL 14\.19 .* 15 or newer") as refused:
+                check_postgres(uri)
+            assert "secret" not in refused.value.message
+        else:
+            assert check_postgres(uri) == version
 
 
 def test_a_given_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
@@ -363,21 +376,43 @@ def _python_of_everybody() -> str:
     pytest.skip(f"no {version} that another user can execute")
 
 
+def _nats_that_says(info: dict[str, object]) -> Callable[[socket.socket], None]:
+    def greet(connection: socket.socket) -> None:
+        connection.sendall(b"INFO " + json.dumps(info).encode() + b"\r\n")
+
+    return greet
+
+
+def _postgres_that_says(version: str) -> Callable[[socket.socket], None]:
+    def message(kind: bytes, body: bytes) -> bytes:
+        return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+    def greet(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"N")  # no TLS
+        connection.recv(4096)
+        status = b"server_version\0" + version.encode() + b"\0"
+        connection.sendall(message(b"R", bytes(4)) + message(b"S", status) + message(b"Z", b"I"))
+        connection.recv(4096)
+
+    return greet
+
+
 @contextmanager
-def _greeting(info: dict[str, object]) -> Iterator[int]:
-    """Something that greets as a NATS server does, and says no more."""
+def _listening(greet: Callable[[socket.socket], None]) -> Iterator[int]:
+    """The port of something that greets as a server does, and says no more."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
-        def greet() -> None:
+        def serve() -> None:
             while True:
                 try:
                     connection, _ = listening.accept()
                 except OSError:
                     return
                 with connection:
-                    connection.sendall(b"INFO " + json.dumps(info).encode() + b"\r\n")
+                    greet(connection)
 
-        thread = threading.Thread(target=greet, daemon=True)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield listening.getsockname()[1]
         listening.shutdown(socket.SHUT_RDWR)
