@@ -3,6 +3,7 @@ end."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import structlog
@@ -17,6 +18,10 @@ log = structlog.get_logger()
 
 _BATCH = 200
 _CLOSE_S_MAX = 2.0
+# PostgreSQL was away for longer than this: the executors could not renew either.
+_OUTAGE_S = 3.0
+# So they get this long to renew before their leases count as run out.
+_PATIENCE_S = 5.0
 
 
 class Reaper:
@@ -26,10 +31,17 @@ class Reaper:
         self._ledger = ledger
         self._bus = bus
         self._attempts_max = attempts_max
+        self._answered_at: float | None = None
+        self._patient_until = 0.0
 
     async def expire(self) -> dict[str, Any] | None:
         expired = await self._ledger.find_expired(limit=_BATCH)
-        if not expired:
+        now = asyncio.get_running_loop().time()
+        if self._answered_at is not None and now - self._answered_at > _OUTAGE_S:
+            # A lease that ran out while PostgreSQL was away is still renewable: let them.
+            self._patient_until = now + _PATIENCE_S
+        self._answered_at = now
+        if not expired or now < self._patient_until:
             return None
         lost = await self._ledger.lose(
             dict(expired), failures_max=self._attempts_max, expired_only=True

@@ -23,6 +23,8 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 from langgraph_sdk.runtime import _ExecutionRuntime  # pyright: ignore[reportPrivateUsage]
 
+from bedplate.testing.eventually import eventually
+
 GRAPHS = Path(__file__).parents[2] / "graphs"
 MANIFEST: dict[str, Any] = json.loads((GRAPHS / "langgraph.json").read_text())
 SPECS: dict[str, Any] = MANIFEST["graphs"]
@@ -98,9 +100,7 @@ def lines(journal: Path) -> list[str]:
 
 async def begun(journal: Path, line: str) -> None:
     """Return when a graph has noted `line`."""
-    async with asyncio.timeout(10):
-        while line not in lines(journal):
-            await asyncio.sleep(0.01)
+    await eventually(lambda: line in lines(journal), equals=True, within_s=10)
 
 
 def test_the_project_has_exactly_the_promised_graphs(project: Project) -> None:
