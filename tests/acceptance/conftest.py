@@ -1,0 +1,154 @@
+"""The whole product as its users have it, once per project: `stack` (tests/graphs) and `desk`
+(examples/support-desk), each with an unmodified `langgraph_sdk` client.
+
+Both live for the session. A test may kill what heals by itself (a worker); a test that breaks more
+starts a stack of its own with `run_stack`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
+
+from bedplate.devstack.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+GRAPHS = ROOT / "tests" / "graphs" / "langgraph.json"
+DESK = ROOT / "examples" / "support-desk"
+
+RunStack = Callable[..., Stack]
+
+
+class ModelServer:
+    """The support desk's scripted model as a process of its own: it outlives the workers that tests
+    kill, and sees every call."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def requests(self, *, user: str = "") -> list[dict[str, Any]]:
+        """The calls so far whose user message holds `user`. Equal `digest`s: a repeated call."""
+        told = self._asked("GET", "requests")["requests"]
+        return [request for request in told if user in request["user"]]
+
+    def hold(self, gate: str) -> None:
+        """Answers that wait for `gate` are held back from now on."""
+        self._asked("POST", f"gates/{gate}", {"open": False})
+
+    def let_go(self, gate: str) -> None:
+        self._asked("POST", f"gates/{gate}", {"open": True})
+
+    def waiting(self, gate: str) -> int:
+        """How many answers are held back at `gate`."""
+        return self._asked("GET", "gates").get(gate, {}).get("waiting", 0)
+
+    def _asked(self, method: str, what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/__stub__/{what}", data, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+
+@pytest.fixture(scope="session")
+def model_server() -> Iterator[ModelServer]:
+    """Plays `examples/support-desk/script.json`, and scripts that a user message brings along."""
+    command = [sys.executable, "-m", "scripted_model", "--port", "0", "--script", "script.json"]
+    with subprocess.Popen(command, cwd=DESK, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield ModelServer(process.stdout.readline().split()[-1])
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="session")
+def run_stack(
+    tmp_path_factory: pytest.TempPathFactory, model_server: ModelServer
+) -> Iterator[RunStack]:
+    """`run_stack(project, **settings)`: a stack with an empty data directory, up until the end of
+    the session; `stop` it when it is not needed longer."""
+    with ExitStack() as stacks:
+
+        def run(project: Path, *, env: dict[str, str] | None = None, **settings: Any) -> Stack:
+            models = {
+                "SCRIPTED_MODEL_URL": model_server.url,
+                "SUPPORT_DESK_MODEL_URL": model_server.url,
+                # A key in the developer's shell must not turn tracing on.
+                "LANGSMITH_TRACING": "false",
+            }
+            data_dir = tmp_path_factory.mktemp("stack") / "data"
+            given = {**models, **(env or {})}
+            return stacks.enter_context(Stack(data_dir, project=project, env=given, **settings))
+
+        yield run
+
+
+@pytest.fixture(scope="session")
+def stack(run_stack: RunStack) -> Stack:
+    """`tests/graphs`, one worker."""
+    return run_stack(GRAPHS)
+
+
+@pytest.fixture(scope="session")
+def desk(run_stack: RunStack) -> Stack:
+    """`examples/support-desk`, one worker, offline."""
+    return run_stack(DESK / "langgraph.json")
+
+
+@pytest.fixture
+async def client(stack: Stack) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=stack.url, api_key=None) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def desk_client(desk: Stack) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=desk.url, api_key=None) as opened:
+        yield opened
+
+
+class Journal:
+    """What a graph of `tests/graphs` noted, as lists of words."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def lines(self) -> list[list[str]]:
+        try:
+            return [line.split() for line in Path(self.path).read_text().splitlines()]
+        except FileNotFoundError:
+            return []
+
+    def firsts(self) -> list[str]:
+        """The first word of each line: the number of the step, or what happened."""
+        return [line[0] for line in self.lines()]
+
+    def pids(self) -> list[int]:
+        """The process of each line."""
+        return [int(line[1]) for line in self.lines()]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal")
+
+
+@pytest.fixture
+async def rows(stack: Stack) -> AsyncIterator[Any]:
+    """A connection to the truth (asyncpg), for what the API does not show."""
+    connection = await asyncpg.connect(stack.endpoints.database_uri)
+    try:
+        yield connection
+    finally:
+        await connection.close()
