@@ -19,6 +19,8 @@ OWNERS = {
     "parcels": LEDGER,
     "assistants": GATEWAY,
     "assistant_versions": GATEWAY,
+    "graphs": GATEWAY,
+    "graphs": GATEWAY,
     "store": GRAPHS,
     "store_vectors": GRAPHS,
     "store_migrations": GRAPHS,
