@@ -17,9 +17,10 @@ from bedplate.kernel.errors import (
 )
 from bedplate_proto.envelope import OrderError
 
+# A class stands before the one it is derived from.
 _KINDS: dict[str, type[BedplateError]] = {
-    "refused": Refused,
     "too_large": TooLarge,
+    "refused": Refused,
     "not_found": NotFound,
     "conflict": Conflict,
     "unavailable": Unavailable,
@@ -38,19 +39,21 @@ def error_from(kind: str, body: bytes) -> BedplateError:
     return found(told.message, **told.ids)
 
 
-def order_error(error: Exception) -> OrderError:
-    """What the asker is told. A failure that is not of our tree is named, but its text stays
-    here."""
+def order_error(error: Exception, *, transient: tuple[type[Exception], ...] = ()) -> OrderError:
+    """What the asker is told. A failure that is not of our tree is named, but its text stays here;
+    one that is `transient` (a server of ours is away) is worth another try."""
     if isinstance(error, ValidationError):
         return OrderError(kind="refused", message=_first_problem(error))
     for kind, found in _KINDS.items():
-        if type(error) is found:
+        if isinstance(error, BedplateError) and isinstance(error, found):
             retry_s = error.retry_s if isinstance(error, Unavailable) else None
             return OrderError(
                 kind=kind, message=error.message, retry_s=retry_s, ids=_plain(error.ids)
             )
-    if isinstance(error, Refused):
-        return OrderError(kind="refused", message=error.message, ids=_plain(error.ids))
+    if isinstance(error, transient):
+        return OrderError(
+            kind="unavailable", message=f"not available now: {type(error).__name__}", retry_s=1.0
+        )
     return OrderError(kind="internal", message=f"internal error: {type(error).__name__}")
 
 

@@ -9,10 +9,12 @@ and a malformed body go to DEAD with their reason.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+import nats.errors
 import orjson
 import structlog
 from faststream import AckPolicy
@@ -38,15 +40,19 @@ from .refusals import order_error
 
 log = structlog.get_logger()
 
+_START_S_MAX = 5.0
+
 Verb = Callable[[Any], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
 class Order:
-    """`verb` answers `subject`; replicas of the service share the work."""
+    """`verb` answers `subject`, `workers` orders at a time; replicas of the service share the
+    work."""
 
     subject: Subject
     verb: Verb
+    workers: int = 64
 
 
 @dataclass(frozen=True)
@@ -75,8 +81,19 @@ class Served:
 
     name = "routes"
 
-    def __init__(self, bus: Bus, url: str, *, service: str, routes: Sequence[Route]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        url: str,
+        *,
+        service: str,
+        routes: Sequence[Route],
+        transient: tuple[type[Exception], ...] = (),
+    ) -> None:
+        """`transient`: what a verb raises when a server it needs is away (a driver's errors); the
+        asker of an order is told to try again, a fact comes back."""
         self._bus = bus
+        self._transient = (OSError, TimeoutError, *transient)
         self._rng = Random()
         self._service = service
         self._broker = NatsBroker(
@@ -94,7 +111,12 @@ class Served:
             self._add(route)
 
     async def start(self) -> None:
+        """Returns when the broker knows every subscription: from then on orders find us."""
         await self._broker.start()
+        # A request leaves the connection behind the subscriptions, which a flush does not (facts,
+        # infra.md 2.5). Nobody listens, so the broker itself answers at once.
+        with suppress(nats.errors.NoRespondersError):
+            await self._broker.request(b"", self._bus.client.new_inbox(), timeout=_START_S_MAX)
 
     async def stop(self) -> None:
         await self._broker.stop()
@@ -109,10 +131,14 @@ class Served:
     def _add(self, route: Route) -> None:
         prefix = self._bus.prefix
         match route:
-            case Order(subject, verb):
+            case Order(subject, verb, workers):
                 assert subject.kind is Kind.ORDER, subject
                 subscribe = self._broker.subscriber(
-                    subject.everywhere(prefix), queue=self._service, decoder=_whole, no_reply=False
+                    subject.everywhere(prefix),
+                    queue=self._service,
+                    max_workers=workers,
+                    decoder=_whole,
+                    no_reply=False,
                 )
                 subscribe(self._answering(subject, verb))
             case Hint(subject, verb):
@@ -148,7 +174,7 @@ class Served:
                 body = await self._body(message)
                 return await self._reply(await verb(model.model_validate_json(body)))
             except Exception as error:
-                told = order_error(error)
+                told = order_error(error, transient=self._transient)
                 if told.kind == "internal":
                     log.exception("order.failed", order=subject.rest)
                 return _response(told.model_dump_json().encode(), {ERROR_HEADER: told.kind})
@@ -179,7 +205,7 @@ class Served:
             except Exception as error:
                 delivered = message.raw_message.metadata.num_delivered
                 delay_s = max(0.1, retry_delay_s(delivered, rng=self._rng, base_s=0.5, cap_s=20.0))
-                if not isinstance(error, Unavailable | OSError | TimeoutError):
+                if not isinstance(error, (Unavailable, *self._transient)):
                     log.exception("fact.failed", fact=subject.rest, delivered=delivered)
                 if delivered >= consumer.deliver_max > 0:
                     await self._bury(message, error)
