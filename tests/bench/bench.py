@@ -1,0 +1,134 @@
+"""The numbers the documentation quotes: the bare library and the product, side by side.
+
+    python tests/bench/bench.py [--quick] [--workers N …] [--json FILE] [name …]
+
+Names: noop-1 noop-16 noop-64 steps-16 tokens-1 tokens-16 idle start; none: all. Wall figures are
+the best of the repetitions (other work on the machine only slows them down), CPU is the median
+one's: all processes, client included, from /proc. `floor` is the library with `AsyncPostgresSaver`
+on the same PostgreSQL in one process, without a server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import uvloop
+from measures import LOADS, Figures
+from product import PROJECT, Product, first_answer_s
+from table import Column, shown
+from transactions import Transactions
+
+from bedplate.devstack.stack import Stack
+
+HERE = Path(__file__).resolve().parent
+NAMES = [*(load.name for load in LOADS), "idle", "start"]
+IDLE_S = 15.0
+
+
+def main() -> None:
+    given = _arguments()
+    # A database directory must be enterable for the account PostgreSQL runs as.
+    with tempfile.TemporaryDirectory(prefix="bedplate-bench-") as folder:
+        Path(folder).chmod(0o755)
+        columns = uvloop.run(_measured(Path(folder), given))
+    print(shown(columns))
+    if given.json:
+        text = json.dumps(
+            {"machine": _machine(), "columns": [asdict(c) for c in columns]}, indent=1
+        )
+        Path(given.json).write_text(text + "\n")
+
+
+async def _measured(folder: Path, given: argparse.Namespace) -> list[Column]:
+    columns: list[Column] = []
+    loads = [
+        replace(load, count=max(load.concurrency, load.count // 4)) if given.quick else load
+        for load in LOADS
+        if load.name in given.names
+    ]
+    repeats = 1 if given.quick else 3
+    for workers in given.workers:
+        data_dir = folder / f"{workers}-workers"
+        column = Column(f"product, {workers} worker{'s' * (workers > 1)}")
+        if "start" in given.names:
+            column.start["cold_s"] = await first_answer_s(data_dir, workers=workers)
+            column.start["warm_s"] = min(
+                [await first_answer_s(data_dir, workers=workers) for _ in range(repeats)]
+            )
+        if loads or "idle" in given.names:
+            async with Stack(data_dir, project=PROJECT, workers=workers) as stack:
+                if not columns and loads:
+                    floor = Column("floor")
+                    floor.loads = await _floor(stack, [load.name for load in loads], repeats)
+                    columns.append(floor)
+                transactions = await Transactions.of(stack.endpoints.database_uri)
+                product = Product(stack, transactions)
+                for load in loads:
+                    column.loads[load.name] = await product.figures(load, repeats=repeats)
+                if "idle" in given.names:
+                    column.idle = await product.idle(IDLE_S / 3 if given.quick else IDLE_S)
+                await transactions.close()
+        columns.append(column)
+    return columns
+
+
+async def _floor(stack: Stack, names: list[str], repeats: int) -> dict[str, Figures]:
+    """The bare library, in a process of its own and in a database of its own on the same server."""
+    uri = stack.endpoints.database_uri
+    connection = await asyncpg.connect(uri, timeout=10)
+    try:
+        await connection.execute("CREATE DATABASE floor")
+    except asyncpg.DuplicateDatabaseError:
+        pass
+    finally:
+        await connection.close()
+    postgres = stack.servers.pids["postgres"][0]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, HERE / "floor.py", uri.rsplit("/", 1)[0] + "/floor"),
+        *(str(postgres), str(repeats), *names),
+        stdout=subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    if process.returncode != 0:
+        raise SystemExit(f"the floor could not be measured ({process.returncode})")
+    found = [Figures(**json.loads(line)) for line in output.splitlines()]
+    return {figures.name: figures for figures in found}
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "cores": os.cpu_count(),
+        "load_1_min": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "langgraph": version("langgraph"),
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure the floor and the product side by side.")
+    parser.add_argument("names", nargs="*", metavar="name", help=" ".join(NAMES))
+    parser.add_argument("--quick", action="store_true", help="a quarter of the load, once")
+    parser.add_argument("--workers", nargs="+", type=int, help="default: 1 and one per core")
+    parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(NAMES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {' '.join(NAMES)}")
+    given.names = given.names or NAMES
+    given.workers = given.workers or sorted({1, os.cpu_count() or 1})
+    return given
+
+
+if __name__ == "__main__":
+    main()
