@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
 from bedplate.cli.exits import explained
+from bedplate.cli.signals import Signals
 from bedplate.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def dev(
     """
     with explained():
         project = _project(config)
-        _obey_signals()
+        signals = Signals()
         folder = data_dir or project.folder / ".bedplate"
         terminal = Terminal()
         for notice in project.notices:
@@ -83,7 +84,7 @@ def dev(
         except KeyboardInterrupt:
             terminal.say("stopped while starting")
             return
-        _run(stack, project, terminal)
+        _run(stack, project, terminal, signals)
 
 
 def _start(
@@ -127,21 +128,19 @@ def _start(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _run(stack: Stack, project: ProjectConfig, terminal: Terminal) -> None:
+def _run(stack: Stack, project: ProjectConfig, terminal: Terminal, signals: Signals) -> None:
+    asked_to_stop = threading.Event()
+    signals.then(asked_to_stop.set)
+    terminal.release()
+    terminal.print(_greeting(stack, project))
     try:
-        terminal.release()
-        terminal.print(_greeting(stack, project))
-        stack.supervise()
-    except KeyboardInterrupt:
+        stack.supervise(asked_to_stop)
+    finally:
+        # A second request is carried out beside the first, which is waiting in `stop`.
+        signals.then(lambda: threading.Thread(target=stack.hurry, daemon=True).start())
         terminal.say("stopping … (Ctrl-C again: at once)")
-    except BaseException:
-        stack.stop(hurry=True)
-        raise
-    try:
         stack.stop()
-    except KeyboardInterrupt:
-        stack.stop(hurry=True)
-    terminal.say(f"stopped; threads and runs are kept in {stack.data_dir}")
+        terminal.say(f"stopped; threads and runs are kept in {stack.data_dir}")
 
 
 def _project(config: Path | None) -> ProjectConfig:
@@ -201,15 +200,3 @@ for part in client.runs.stream(thread["thread_id"], {graph!r}, input=question): 
 
 Stop with Ctrl-C.
 """
-
-
-def _obey_signals() -> None:
-    """A terminal that is closed and a polite kill mean what Ctrl-C means."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A hang-up that is ignored already stays ignored: that is what nohup is for.
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt

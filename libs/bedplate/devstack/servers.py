@@ -81,7 +81,7 @@ class Servers:
             self._processes = Processes(log=self.folder.logs / "guard.log", hold=[self.folder.lock])
             return self._start(self._processes)
         except BaseException:
-            self.stop()
+            self.abandon()
             raise
 
     def stop(self) -> None:
@@ -90,11 +90,18 @@ class Servers:
             for server in reversed(self._own.values()):
                 server.stop()
         finally:
-            if self._processes is not None:
-                self._processes.close()
-            self._processes = None
-            self._own.clear()
-            self.folder.close()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """End everything at once by letting go of the guard: 3 s to stop, then SIGKILL.
+
+        Asks nothing of anybody, so it works after an interruption in the middle of a question.
+        """
+        if self._processes is not None:
+            self._processes.close()
+        self._processes = None
+        self._own.clear()
+        self.folder.close()
 
     @property
     def endpoints(self) -> Endpoints:

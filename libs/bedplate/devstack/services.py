@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from bedplate.devstack.processes import Process, Processes
 # How a service says "what I was given cannot work": EX_CONFIG of sysexits.h.
 EXIT_CONFIGURATION = 78
 _TOLD_BYTES_MAX = 32_768
+_PRETTY_RECORD = re.compile(r"\d\d:\d\d:\d\d\.\d{3} (debug|info|warning|error|critical) ")
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,9 @@ def replica_name(service: str, number: int) -> str:
 
 
 def _is_record(line: str) -> bool:
+    """Whether a line is one of the log's, in either of its forms."""
     if not line.startswith("{"):
-        return False
+        return _PRETTY_RECORD.match(line) is not None
     try:
         return "event" in json.loads(line)
     except ValueError:

@@ -41,6 +41,8 @@ from bedplate.devstack.services import (
 READY_S = 90.0
 STOP_S = 40.0
 _POLL_S = 0.05
+# Longest until `supervise` notices that it shall end.
+_LOOK_S = 0.2
 _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 # A process that has run this long has recovered: the next restart is quick again.
 _RECOVERED_S = 60.0
@@ -134,27 +136,29 @@ class Stack:
                 self._launch(self._replica(kind.name, 1))
             self.await_ready()
         except BaseException:
-            self.stop(hurry=True)
+            self._replicas.clear()
+            self.servers.abandon()
+            self._output.close()
             raise
         self.ready_in_s = time.monotonic() - began
 
-    def stop(self, *, hurry: bool = False) -> None:
+    def stop(self) -> None:
         """SIGTERM to the services in reverse order, SIGKILL after a limit, then the servers.
 
-        Idempotent. `hurry`: kill the services at once; what they had in hand is resumed at the
-        next start.
+        Idempotent. `hurry` from another thread makes it short.
         """
-        running = [replica.process for replica in self._replicas.values() if replica.process]
         try:
-            for process in [] if hurry else reversed(running):
+            for process in reversed(self._running()):
                 process.stop(STOP_S)
         finally:
-            # All that is left when this is to go fast, or when an impatient Ctrl-C came in between.
-            for process in running:
-                process.kill()
             self._replicas.clear()
             self.servers.stop()
             self._output.close()
+
+    def hurry(self) -> None:
+        """Kill the services now; what they had in hand is resumed at the next start."""
+        for process in self._running():
+            process.send(signal.SIGKILL, tree=True)
 
     def await_ready(self, limit_s: float = READY_S) -> None:
         """Return when every service that should run is ready. Raises as `start` does."""
@@ -175,9 +179,9 @@ class Stack:
                 if waiting:
                     self.servers.processes.wait_for_change(_POLL_S)
 
-    def supervise(self) -> None:
-        """Bring back what dies by itself. Ends by `ConfigurationRefused` or interruption."""
-        while True:
+    def supervise(self, until: threading.Event) -> None:
+        """Bring back what dies by itself, until the event is set. Raises `ConfigurationRefused`."""
+        while not until.is_set():
             for replica in list(self._replicas.values()):
                 if not replica.is_running:
                     self._bring_back_service(replica)
@@ -185,7 +189,7 @@ class Stack:
                 if self._is_due(name, since=0.0):
                     self._tell(f"{name} ended by itself and is started again")
                     self.servers.start_one(name)
-            self.servers.processes.wait_for_change(0.5)
+            self.servers.processes.wait_for_change(_LOOK_S)
 
     # What tests and people ask
 
@@ -265,6 +269,10 @@ class Stack:
         return code
 
     # Inside
+
+    def _running(self) -> list[Process]:
+        replicas = list(self._replicas.values())
+        return [replica.process for replica in replicas if replica.process and replica.is_running]
 
     def _process(self, service: str, replica: int) -> Process:
         process = self._replicas[replica_name(service, replica)].process

@@ -152,7 +152,7 @@ async def test_what_dies_by_itself_is_brought_back_until_the_project_is_refused(
 
         def supervise() -> None:
             try:
-                stack.supervise()
+                stack.supervise(threading.Event())
             except ConfigurationRefused as refused:
                 refusals.append(refused.message)
 
