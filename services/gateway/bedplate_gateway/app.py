@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from bedplate.bus.broker import Bus
 from bedplate.bus.event_log import EventLog
 from bedplate.bus.serving import Served
@@ -22,7 +20,6 @@ from .graphs import Graphs
 from .http.assistants import AssistantPaths
 from .http.items import ItemPaths
 from .http.middleware import Answered
-from .http.openapi import document_of
 from .http.paths import Path
 from .http.runs import RunPaths
 from .http.server import HttpServer
@@ -30,7 +27,6 @@ from .http.site import site
 from .http.system import SystemPaths
 from .http.threads import ThreadPaths
 from .items import Items
-from .json_text import dumped
 from .routes import routes
 from .rows import Rows
 from .runs import Runs
@@ -46,7 +42,6 @@ _START_S = 60.0
 
 async def build() -> Service:
     settings = Settings.from_env()
-    tenant = settings.tenant
     metrics = Metrics()
     pool = make_pool(
         settings.database_uri, size_max=settings.connections_max, application="bedplate-gateway"
@@ -58,39 +53,27 @@ async def build() -> Service:
         prefix=settings.subject_prefix,
         carrier=Parcels(pool),
     )
-    assistants = Assistants(rows, bus, tenant=tenant)
-    states = States(rows, bus, tenant=tenant)
-    runs = Runs(rows, bus, assistants, tenant=tenant)
+    assistants = Assistants(rows, bus, tenant=settings.tenant)
     followings = Followings(EventLog(bus), rows)
-    streams = Streams(runs, followings, heartbeat_s=settings.heartbeat_s)
     abandoned = Tasks("abandoned-runs")
-    metrics.gauge("runs.followed", "Clients that follow a run.", read=lambda: followings.count)
-    paths: list[Path] = []
-    document: list[bytes] = []
-
-    def openapi() -> bytes:
-        if not document:
-            described = document_of(paths, version=version("bedplate"))
-            document.append(dumped(described).encode())
-        return document[0]
-
     answered = Answered(metrics)
-    system = System(rows, bus, tenant=tenant)
-    paths += SystemPaths(system, metrics, answered, document=openapi).table()
-    paths += RunPaths(runs, streams, abandoned).table()
-    paths += ThreadPaths(Threads(rows, bus, states, tenant=tenant), states).table()
-    paths += AssistantPaths(assistants, Graphs(assistants, bus, tenant=tenant)).table()
-    paths += ItemPaths(Items(PostgresStore(pool))).table()
+    metrics.gauge("runs.followed", "Clients that follow a run.", read=lambda: followings.count)
+    runs = Runs(rows, bus, assistants, tenant=settings.tenant)
+    streams = Streams(runs, followings, heartbeat_s=settings.heartbeat_s)
+    paths = [
+        *RunPaths(runs, streams, abandoned).table(),
+        *_of_threads(rows, bus, assistants, tenant=settings.tenant),
+        *ItemPaths(Items(PostgresStore(pool))).table(),
+    ]
+    system = SystemPaths(System(rows, bus, tenant=settings.tenant), metrics, answered, paths)
+    app = site(
+        [*system.table(), *paths],
+        answered,
+        cors_origins=settings.cors_origins,
+        body_bytes_max=settings.body_bytes_max,
+    )
     server = HttpServer(
-        site(
-            paths,
-            answered,
-            cors_origins=settings.cors_origins,
-            body_bytes_max=settings.body_bytes_max,
-        ),
-        host=settings.host,
-        port=settings.port,
-        clients_max=settings.clients_max,
+        app, host=settings.host, port=settings.port, clients_max=settings.clients_max
     )
     served = Served(bus, settings.nats_url, service="gateway", routes=routes(assistants))
 
@@ -114,3 +97,10 @@ async def build() -> Service:
         on_drain=drain,
         metrics=metrics,
     )
+
+
+def _of_threads(rows: Rows, bus: Bus, assistants: Assistants, *, tenant: str) -> list[Path]:
+    states = States(rows, bus, tenant=tenant)
+    threads = Threads(rows, bus, states, tenant=tenant)
+    graphs = Graphs(assistants, bus, tenant=tenant)
+    return [*ThreadPaths(threads, states).table(), *AssistantPaths(assistants, graphs).table()]

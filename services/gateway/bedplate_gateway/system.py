@@ -44,9 +44,12 @@ class System:
             return False
         return True
 
+    def version(self) -> str:
+        return _version("bedplate")
+
     def info(self) -> Object:
         return {
-            "version": _version("bedplate"),
+            "version": self.version(),
             "langgraph_py_version": _version("langgraph"),
             "flags": _FLAGS,
             "host": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from ..system import System
 from .answers import json_answer
 from .body import choice_of, flag_of
 from .middleware import Answered
+from .openapi import document_of
 from .paths import Path, Query
 
 TAG = "System"
@@ -30,13 +31,14 @@ class SystemPaths:
         system: System,
         metrics: Metrics,
         answered: Answered,
-        *,
-        document: Callable[[], bytes],
+        paths: Sequence[Path],
     ) -> None:
+        """`paths` are all the others, for the document."""
         self._system = system
         self._metrics = metrics
         self._answered = answered
-        self._document = document
+        self._paths = paths
+        self._document: bytes | None = None
 
     async def ok(self, request: Request) -> Response:
         checks = flag_of(request, "check_db")
@@ -62,7 +64,11 @@ class SystemPaths:
         return get_swagger_ui_html(openapi_url="openapi.json", title="Bedplate: API")
 
     async def openapi(self, _: Request) -> Response:
-        return json_answer(self._document())
+        if self._document is None:
+            every = [*self.table(), *self._paths]
+            described = document_of(every, version=self._system.version())
+            self._document = dumped(described).encode()
+        return json_answer(self._document)
 
     def table(self) -> list[Path]:
         check = Query("check_db", {"type": "boolean", "default": False}, "Also ask PostgreSQL.")
