@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
@@ -108,7 +109,15 @@ def desk(run_stack: RunStack) -> Stack:
 
 @pytest.fixture
 async def client(stack: Stack) -> AsyncIterator[LangGraphClient]:
+    """The unmodified SDK."""
     async with get_client(url=stack.url, api_key=None) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def http(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """Plain HTTP, for what the SDK hides."""
+    async with httpx.AsyncClient(base_url=stack.url, timeout=30) as opened:
         yield opened
 
 
