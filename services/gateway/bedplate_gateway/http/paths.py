@@ -9,7 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 Handler = Callable[[Request], Awaitable[Response]]
 Shape = type[BaseModel] | Mapping[str, Any] | None
@@ -48,4 +49,14 @@ class Path:
     """Further good answers without a body."""
 
     def route(self) -> Route:
-        return Route(self.path, self.handler, methods=[self.method])
+        return _Route(self.path, self.handler, methods=[self.method])
+
+
+class _Route(Route):
+    """Tells the request which pattern it met, for the metrics."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        if match is not Match.NONE:
+            found["route"] = self
+        return match, found
