@@ -115,7 +115,6 @@ RUN_FINISHED = Subject(
 )
 RUN_SIGNAL = Subject("sig.{run}", Kind.HINT, runs.RunSignal, SCHEDULER, (EXECUTOR,))
 GATEWAY_POKE = Subject(f"wake.{GATEWAY}", Kind.HINT, threads.GatewayPoke, GATEWAY, (GATEWAY,))
-SCHEDULER_WAKE = Subject(f"wake.{SCHEDULER}", Kind.HINT, threads.Nothing, EXECUTOR, (SCHEDULER,))
 
 ALL: tuple[Subject, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Subject)
