@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.types import Command
 
 from bedplate.graphs import checkpoint_tables
@@ -130,22 +132,40 @@ async def test_a_rollback_forgets_the_failure_of_a_run_that_resumed(talk: Any, g
     assert await talk.rows() == before
 
 
-async def test_removing_an_answer_that_was_answered_over_keeps_the_later_answer(
-    talk: Any, graphs: Any
+@pytest.mark.parametrize("order", list(itertools.permutations((1, 2, 3))))
+async def test_removing_an_answer_keeps_what_was_answered_over_it(
+    tables: Any, order: tuple[int, ...]
 ) -> None:
-    talk = talk(graphs.approval())
-    await talk.run({"messages": [("user", "please")]})
-    before = await talk.rows()
-    first = await talk.run(Command(resume="yes"))
-    with pytest.raises(RuntimeError, match="as asked"):
-        await talk.run(Command(resume="fail"))
-    failed = await talk.rows()
-    (second,) = {row[0] for row in failed["checkpoint_undo"]} - {first}
+    thread_id = str(await tables.thread())
+    place: Any = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+    zero = await tables.run(UUID(thread_id))
+    saver = tables.fenced(zero)
+    at = await saver.aput(place, empty_checkpoint(), {"run_id": str(zero.run_id)}, {})
+    await saver.aput_writes(at, [("__interrupt__", 0)], "task", "path")
+    runs: dict[int, str] = {}
+    for n in (1, 2, 3):
+        fence = await tables.run(UUID(thread_id))
+        runs[n] = str(fence.run_id)
+        saver = tables.fenced(fence)
+        await saver.aget_tuple(place)
+        await saver.aput_writes(at, [("__interrupt__", n)], "task", "path")
+        await saver.aput_writes(at, [("__resume__", n)], "other", "path")
+        await saver.aput_writes(at, [("ordinary", n)], "third", "path")
 
-    await talk.tables.saver.adelete_for_runs([first])
-    await talk.tables.saver.adelete_for_runs([second])
-
-    assert (await talk.rows())["checkpoint_writes"] == before["checkpoint_writes"]
+    while True:
+        found = await tables.saver.aget_tuple(place)
+        writes = {channel: value for _, channel, value in found.pending_writes}
+        expected = {"__interrupt__": max(runs, default=0)}
+        if runs:
+            expected["__resume__"] = max(runs)
+        # Not overwritten by the others: it was the first one's alone.
+        if 1 in runs:
+            expected["ordinary"] = 1
+        assert writes == expected
+        if not runs:
+            break
+        await tables.saver.adelete_for_runs([runs.pop(order[3 - len(runs)])])
+    assert await tables.count("checkpoint_undo", thread_id) == 0
 
 
 @pytest.mark.parametrize("durability", DURABILITIES)

@@ -170,6 +170,8 @@ async def test_after_a_write_that_was_given_up_the_truth_is_read(tables: Any) ->
         with pytest.raises(asyncio.CancelledError):
             await put
         reading = asyncio.ensure_future(saver.aget_tuple(place))
+        # The lock does not stop readers: it is the write that is waited for.
+        assert not (await asyncio.wait([reading], timeout=0.3))[0]
         await held.rollback()
         found = await reading
     finally:
@@ -178,6 +180,23 @@ async def test_after_a_write_that_was_given_up_the_truth_is_read(tables: Any) ->
     # It was on its way already.
     assert found is not None
     assert found.checkpoint["id"] == second["id"]
+
+
+async def test_a_read_that_a_write_has_overtaken_is_not_remembered(tables: Any) -> None:
+    thread_id = str(uuid4())
+    saver = tables.fenced(await tables.run())
+    key = (thread_id, "")
+    newest = saver._newest
+    since = newest.changes
+    # Asked before, answered after: the namespace was empty when PostgreSQL looked.
+    await saver.aput(_place(thread_id), empty_checkpoint(), {}, {})
+    newest.read(key, None, since=since)
+    second = {**empty_checkpoint(), "id": str(uuid6())}
+    await saver.aput(_place(thread_id), second, {}, {})
+    assert newest.find(key, None) is None
+
+    assert (await saver.aget_tuple(_place(thread_id))).checkpoint["id"] == second["id"]
+    assert newest.find(key, None) is not None
 
 
 async def test_a_graph_called_synchronously_in_a_node_uses_the_same_saver(
