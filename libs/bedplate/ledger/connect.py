@@ -25,7 +25,8 @@ def make_pool(uri: str, *, size_max: int, application: str, size_min: int = 1) -
     """An asyncpg pool, not connected yet: enter it, or await it.
 
     UTC, because rows are shown as JSON text made by the server. `jit` is off: our statements are
-    short, and planning one with jit costs more than running it.
+    short, and planning one with jit costs more than running it. A connection that comes back is
+    rolled back if need be and otherwise kept as it is: nothing of ours may change its session.
     """
     return asyncpg.create_pool(
         uri,
@@ -34,6 +35,7 @@ def make_pool(uri: str, *, size_max: int, application: str, size_min: int = 1) -
         command_timeout=STATEMENT_S_MAX,
         timeout=STATEMENT_S_MAX,
         max_inactive_connection_lifetime=300.0,
+        reset=_keep_session,
         server_settings={
             "application_name": application,
             "timezone": "UTC",
@@ -41,3 +43,8 @@ def make_pool(uri: str, *, size_max: int, application: str, size_min: int = 1) -
             "idle_in_transaction_session_timeout": "30000",
         },
     )
+
+
+async def _keep_session(_connection: Any) -> None:
+    """In place of asyncpg's own reset, a second statement for each of ours: it gives back session
+    locks, listeners, cursors and settings, of which we have none."""
