@@ -7,6 +7,7 @@ thread's row locked); two of these on one thread wait for each other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ ThreadId = str | UUID
 
 # The channel of pending sends, which checkpoints before format 4 read from their parent's writes.
 _SENDS = "__pregel_tasks"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 async def forget_threads(connection: Any, thread_ids: Iterable[ThreadId]) -> None:
@@ -46,16 +48,13 @@ async def forget_runs(
     """Take runs back: their checkpoints go, and what they wrote onto checkpoints of earlier runs.
 
     Later runs keep their values: what a DeltaChannel of theirs is rebuilt from stays, and so do
-    writes that a checkpoint that stays has consumed. Without `thread_ids` every thread is searched,
-    by reading the whole table.
+    writes that a checkpoint that stays has consumed. Without `thread_ids` a run is taken back on
+    the thread that the ledger says; one that the ledger does not know, wherever it left anything,
+    which reads the whole table.
     """
     runs = [str(run_id) for run_id in run_ids]
-    if thread_ids is None:
-        rows = await connection.fetch(_sql["find_threads_of_runs"], runs)
-        threads = sorted(row["thread_id"] for row in rows)
-    else:
-        threads = sorted(str(thread_id) for thread_id in thread_ids)
-    for thread_id in threads:
+    threads = await _threads_of(connection, runs) if thread_ids is None else thread_ids
+    for thread_id in sorted(str(thread_id) for thread_id in threads):
         tree = await _tree(connection, thread_id)
         for checkpoint_ns, nodes in tree.items():
             if any(node["run_id"] in runs for node in nodes):
@@ -65,6 +64,18 @@ async def forget_runs(
         await connection.execute(
             _sql["undo_writes"], thread_id, runs, [ns for ns, _ in heads], [id_ for _, id_ in heads]
         )
+
+
+async def _threads_of(connection: Any, runs: list[str]) -> set[str]:
+    # A tool may have named its runs as it likes; the ledger's are UUIDs.
+    ids = [run_id for run_id in runs if _UUID.fullmatch(run_id)]
+    rows = await connection.fetch(_sql["find_threads_of_known_runs"], ids)
+    threads = {row["thread_id"] for row in rows}
+    unknown = set(runs) - {row["run_id"] for row in rows}
+    if unknown:
+        rows = await connection.fetch(_sql["find_threads_of_runs"], sorted(unknown))
+        threads |= {row["thread_id"] for row in rows}
+    return threads
 
 
 async def keep_latest(connection: Any, thread_id: ThreadId) -> None:

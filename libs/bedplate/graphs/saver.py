@@ -256,8 +256,8 @@ class PostgresSaver(BaseCheckpointSaver[str]):
     ) -> None:
         """Take runs back as if they had never been, as far as nothing later stands on them.
 
-        Without `thread_ids` every thread is searched, copies of the runs' threads among them, by
-        reading the whole table.
+        Without `thread_ids` on the thread that the ledger says; a run that the ledger does not know
+        is searched for in the whole table.
         """
         if run_ids:
             await self._change(

@@ -272,3 +272,20 @@ async def test_what_a_thread_had_is_gone_when_it_is_forgotten(talk: Any, graphs:
 
     assert not any((await talked.rows()).values())
     assert await other.rows() == before
+
+
+async def test_a_run_is_taken_back_on_its_own_thread_and_not_on_copies_of_it(
+    talk: Any, graphs: Any
+) -> None:
+    chat, copy = talk(graphs.chat()), talk(graphs.chat())
+    known = await chat.say("one")
+    await chat.tables.saver.acopy_thread(chat.thread_id, copy.thread_id)
+    states = await copy.states()
+    stranger = talk(graphs.chat())
+    unknown = await stranger.say("two", saver=stranger.tables.saver)
+
+    await chat.tables.saver.adelete_for_runs([known, unknown, "no uuid"])
+
+    assert await chat.states() == {}
+    assert await stranger.states() == {}
+    assert await copy.states() == states

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import pickle
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -134,6 +137,80 @@ async def test_safe_types_come_back_and_others_as_their_fields(tables: Any) -> N
     assert isinstance(widened, PostgresSaver)
     serde = widened.serde
     assert {(__name__, "Plain"), (__name__, "Model")} <= serde._allowed_msgpack_modules  # type: ignore
+
+
+TYPED_GRAPH = """
+import asyncio, dataclasses, enum, sys
+from typing import TypedDict
+from uuid import uuid4
+
+import asyncpg
+from bedplate.graphs.committer import Committer
+from bedplate.graphs.saver import PostgresSaver
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, interrupt
+from pydantic import BaseModel
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Model(BaseModel):
+    colour: Colour
+
+
+@dataclasses.dataclass
+class Plain:
+    models: list[Model]
+
+
+class State(TypedDict):
+    plain: Plain
+    seen: str
+
+
+def ask(state: State) -> State:
+    interrupt("?")
+    return {"seen": repr(state["plain"])}
+
+
+async def main() -> None:
+    graph = StateGraph(State)
+    graph.add_node("ask", ask)
+    graph.add_edge(START, "ask")
+    place = {"configurable": {"thread_id": str(uuid4())}}
+    async with asyncpg.create_pool(sys.argv[1], min_size=1, max_size=2) as pool:
+        saver = PostgresSaver(pool, Committer(pool))
+        compiled = graph.compile(checkpointer=saver)
+        await compiled.ainvoke({"plain": Plain([Model(colour=Colour.RED)])}, place)
+        print((await compiled.ainvoke(Command(resume=1), place))["seen"])
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("strict", "seen"),
+    [
+        ("true", "Plain(models=[Model(colour=<Colour.RED: 'red'>)])"),
+        ("false", "{'models': [{'colour': 'red'}]}"),
+    ],
+)
+async def test_the_types_of_a_graphs_state_come_back_when_langgraph_is_told_to_be_strict(
+    uri: str, strict: str, seen: str
+) -> None:
+    # LangGraph reads the switch when it is imported. Without it a graph does not say its types, and
+    # ours revives none that it was not told of.
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", TYPED_GRAPH, uri),
+        env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": strict},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        output, _ = await process.communicate()
+    assert output.decode().strip().splitlines()[-1:] == [seen]
 
 
 @pytest.mark.parametrize(
