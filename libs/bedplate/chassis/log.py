@@ -104,9 +104,17 @@ def _explained(_logger: Any, _method: str, event: Event) -> Event:
     elif isinstance(given, tuple):
         given = cast("tuple[Any, ...]", given)[1]
     if isinstance(given, BaseException):
-        event["error"] = f"{type(given).__name__}: {given}" if str(given) else type(given).__name__
+        event["error"] = f"{type(given).__name__}: {_said(given)}".removesuffix(": ")
         event["traceback"] = "".join(traceback.format_exception(given))[-_TRACEBACK_CHARS_MAX:]
     return event
+
+
+def _said(error: BaseException) -> str:
+    """An exception of user code may raise another one when it is printed; the log must not."""
+    try:
+        return str(error)
+    except Exception:
+        return "(cannot be printed)"
 
 
 def _as_json(_logger: Any, _method: str, event: Event) -> str:
