@@ -49,7 +49,7 @@ async def test_history_is_newest_first_and_pages_by_before(client: LangGraphClie
         older = await client.threads.get_history(
             thread["thread_id"],
             limit=20,
-            before=before,  # pyright: ignore[reportArgumentType]
+            before=before,
         )
         assert [state["metadata"]["step"] for state in older] == [0, -1]
     only = await client.threads.get_history(thread["thread_id"], metadata={"step": 1}, limit=20)
@@ -154,8 +154,8 @@ async def test_supersteps_make_a_thread_with_a_past(client: LangGraphClient) -> 
     thread = await client.threads.create(
         graph_id="steps",
         supersteps=[
-            {"updates": [{"values": {"steps": 4}, "as_node": "__start__"}]},  # pyright: ignore[reportArgumentType]
-            {"updates": [{"values": {"count": 1, "log": [1]}, "as_node": "step"}]},  # pyright: ignore[reportArgumentType]
+            {"updates": [{"values": {"steps": 4}, "as_node": "__start__"}]},
+            {"updates": [{"values": {"count": 1, "log": [1]}, "as_node": "step"}]},
         ],
     )
     assert thread["values"]["log"] == [1]

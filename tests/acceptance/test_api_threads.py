@@ -92,9 +92,9 @@ async def test_search_filters_by_metadata_values_status_and_ids(client: LangGrap
 
     async def found(**asked: object) -> set[str]:
         asked = {"metadata": {"mark": mark}, **asked}
-        rows = await client.threads.search(**asked)  # pyright: ignore[reportArgumentType]
+        rows = await client.threads.search(**asked)
         count = {key: asked[key] for key in ("metadata", "values", "status") if key in asked}
-        assert await client.threads.count(**count) == len(rows)  # pyright: ignore[reportArgumentType]
+        assert await client.threads.count(**count) == len(rows)
         return {row["thread_id"] for row in rows}
 
     every = {empty["thread_id"], full["thread_id"], waiting["thread_id"]}
@@ -167,7 +167,7 @@ async def test_a_copy_has_state_and_metadata_but_no_runs(client: LangGraphClient
     source = await client.threads.get(thread["thread_id"])
     copied = await client.threads.copy(thread["thread_id"])
     assert copied is not None
-    copy = await client.threads.get(copied["thread_id"])  # pyright: ignore[reportIndexIssue]
+    copy = await client.threads.get(copied["thread_id"])
     assert copy["thread_id"] != thread["thread_id"]
     for part in ("metadata", "status", "values", "interrupts"):
         assert copy[part] == source[part]

@@ -7,21 +7,21 @@ from typing import Any, cast
 
 from pydantic_core import from_json, to_json
 
-from bedplate.kernel.errors import Refused
+from .errors import Unprocessable
 
 _NUL = "\x00"
 _REPLACEMENT = "�"
 
 
 def parsed(body: bytes) -> Any:
-    """The value of a JSON text. Raises `Refused` when it is none, or has a NUL in a key.
+    """The value of a JSON text. Raises `Unprocessable` when it is none, or has a NUL in a key.
 
     A NUL inside a text becomes U+FFFD: PostgreSQL has no such character.
     """
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        raise Refused(f"The body is not valid JSON: {error}") from error
+        raise Unprocessable(f"The body is not valid JSON: {error}") from error
     return _without_nul(value, "") if b"\\u0000" in body else value
 
 
@@ -61,7 +61,7 @@ def _without_nul(value: Any, where: str) -> Any:
         members = cast("dict[str, Any]", value)
         for key in members:
             if _NUL in key:
-                raise Refused(f"A key of '{where or 'the body'}' contains a NUL character.")
+                raise Unprocessable(f"A key of '{where or 'the body'}' contains a NUL character.")
         return {
             key: _without_nul(item, f"{where}.{key}".lstrip(".")) for key, item in members.items()
         }

@@ -31,6 +31,7 @@ class HttpServer:
     name = "the HTTP port"
 
     def __init__(self, app: ASGIApp, *, host: str, port: int, clients_max: int) -> None:
+        self.app = app
         self._host = host
         self.port = port
         self._socket: socket.socket | None = None

@@ -1,0 +1,362 @@
+"""Run streams, frame by frame and with the unmodified SDK (contract streaming.md 1)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import orjson
+import pytest
+from langgraph_sdk.client import LangGraphClient
+
+from bedplate.testing.eventually import eventually
+
+
+@dataclass(frozen=True)
+class Frame:
+    name: str
+    data: Any
+    id: str | None
+
+
+def frames_of(text: str) -> list[Frame]:
+    found: list[Frame] = []
+    for block in text.split("\r\n\r\n"):
+        if not block or block.startswith(":"):
+            continue
+        fields = dict(line.split(": ", 1) for line in block.split("\r\n"))
+        found.append(Frame(fields["event"], orjson.loads(fields["data"]), fields.get("id")))
+    return found
+
+
+async def _stream(
+    http: httpx.AsyncClient, path: str, **body: Any
+) -> tuple[httpx.Response, list[Frame]]:
+    answer = await http.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    return answer, frames_of(answer.text)
+
+
+@pytest.fixture
+async def thread(client: LangGraphClient) -> str:
+    return (await client.threads.create())["thread_id"]
+
+
+async def test_a_stream_has_its_headers_its_order_and_just_closes(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    answer, frames = await _stream(
+        http, f"/threads/{thread}/runs/stream", assistant_id="steps", input={"steps": 2},
+        stream_mode=["updates", "values"],
+    )  # fmt: skip
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-accel-buffering"] == "no"
+    run_id = frames[0].data["run_id"]
+    place = f"/threads/{thread}/runs/{run_id}"
+    assert answer.headers["content-location"] == place
+    assert answer.headers["location"] == f"{place}/stream"
+    assert frames[0] == Frame("metadata", {"run_id": run_id, "attempt": 1}, None)
+    names = [frame.name for frame in frames[1:]]
+    assert names == ["values", "updates", "values", "updates", "values"]
+    assert all(frame.id is None for frame in frames)
+    assert answer.text.endswith("\r\n\r\n") and "event: end" not in answer.text
+    assert (await http.get(place)).json()["status"] == "success"
+
+
+async def test_ids_are_only_on_resumable_runs_and_grow(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    _, first = await _stream(
+        http, f"/threads/{thread}/runs/stream", assistant_id="steps", input={"steps": 2},
+        stream_resumable=True,
+    )  # fmt: skip
+    _, second = await _stream(
+        http, f"/threads/{thread}/runs/stream", assistant_id="noop", input={},
+        stream_resumable=True,
+    )  # fmt: skip
+    numbers = [int(str(frame.id).split("-")[0]) for frame in [*first, *second]]
+    assert numbers == sorted(set(numbers)) and None not in numbers
+
+
+MODES: dict[str, list[str]] = {
+    "values": ["values"],
+    "updates": ["updates"],
+    "custom": ["custom"],
+    "debug": ["debug"],
+    "tasks": ["tasks"],
+    "checkpoints": ["checkpoints"],
+    "messages": ["messages/complete", "messages/metadata", "messages/partial"],
+    "messages-tuple": ["messages"],
+    "events": ["events"],
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_each_mode_has_its_event_names(
+    http: httpx.AsyncClient, thread: str, mode: str
+) -> None:
+    graph = {"custom": "custom", "messages": "tokens", "messages-tuple": "tokens"}.get(mode, "noop")
+    given = {"n": 3} if graph in ("custom", "tokens") else {"value": 1}
+    _, frames = await _stream(
+        http, f"/threads/{thread}/runs/stream", assistant_id=graph, input=given, stream_mode=mode,
+    )  # fmt: skip
+    assert frames[0].name == "metadata"
+    names = {frame.name for frame in frames[1:]}
+    assert names and names <= set(MODES[mode])
+
+
+async def test_several_modes_interleave(client: LangGraphClient, thread: str) -> None:
+    modes = ["values", "updates", "messages-tuple", "custom", "debug", "tasks", "checkpoints"]
+    counted = Counter(
+        [
+            part.event
+            async for part in client.runs.stream(
+                thread, "tokens", input={"n": 5}, stream_mode=modes
+            )
+        ]
+    )
+    assert counted["messages"] == 5
+    assert counted["metadata"] == 1 and counted["updates"] == 1 and counted["values"] == 2
+    assert counted["debug"] and counted["tasks"] == 2 and counted["checkpoints"]
+
+
+@pytest.mark.parametrize("mode", [None, []])
+async def test_no_mode_means_values(http: httpx.AsyncClient, thread: str, mode: Any) -> None:
+    _, frames = await _stream(
+        http, f"/threads/{thread}/runs/stream", assistant_id="noop", input={"value": 1},
+        stream_mode=mode,
+    )  # fmt: skip
+    assert {frame.name for frame in frames} == {"metadata", "values"}
+
+
+async def test_subgraphs_are_named_when_asked_for(http: httpx.AsyncClient, thread: str) -> None:
+    body = {"assistant_id": "subgraphs", "input": {"visited": []}, "stream_mode": ["updates"]}
+    _, flat = await _stream(http, f"/threads/{thread}/runs/stream", **body)
+    assert {frame.name for frame in flat} == {"metadata", "updates"}
+    _, nested = await _stream(http, f"/threads/{thread}/runs/stream", **body, stream_subgraphs=True)
+    inner = {frame.name for frame in nested} - {"metadata", "updates"}
+    assert len(inner) == 1 and inner.pop().startswith("updates|child:")
+
+
+async def test_an_error_is_the_last_event(http: httpx.AsyncClient, thread: str) -> None:
+    _, frames = await _stream(
+        http, f"/threads/{thread}/runs/stream", assistant_id="raises", input={"message": "boom"},
+        stream_mode="updates",
+    )  # fmt: skip
+    assert frames[-1] == Frame("error", {"error": "ValueError", "message": "boom"}, None)
+
+
+async def test_an_interrupt_is_an_update(http: httpx.AsyncClient, thread: str) -> None:
+    _, frames = await _stream(
+        http, f"/threads/{thread}/runs/stream", assistant_id="approval", input={"question": "q"},
+        stream_mode=["updates", "values"],
+    )  # fmt: skip
+    (interrupt,) = next(
+        frame.data["__interrupt__"] for frame in frames if "__interrupt__" in frame.data
+    )
+    assert interrupt["value"] == {"question": "q"} and interrupt["id"]
+
+
+async def test_arguments_are_refused_before_the_stream_begins(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    path = f"/threads/{thread}/runs/stream"
+    answer = await http.post(path, json={"assistant_id": "noop", "stream_mode": "lifecycle"})
+    assert answer.status_code == 422 and "stream_mode" in answer.json()["detail"]
+    missing = await http.post(f"/threads/{uuid4()}/runs/stream", json={"assistant_id": "noop"})
+    assert missing.status_code == 404
+
+
+async def test_silence_is_filled_with_heartbeats(
+    http: httpx.AsyncClient, client: LangGraphClient, thread: str
+) -> None:
+    async with http.stream(
+        "POST",
+        f"/threads/{thread}/runs/stream",
+        json={"assistant_id": "sleeps", "input": {}, "on_disconnect": "cancel"},
+    ) as answer:
+        seen = ""
+        async for text in answer.aiter_text():
+            seen += text
+            if ": heartbeat\r\n\r\n" in seen:
+                break
+    assert seen.startswith("event: metadata\r\n")
+
+    async def status() -> str:
+        return (await client.runs.list(thread))[0]["status"]
+
+    # Also: the client that asked for it took its run along.
+    await eventually(status, equals="interrupted", within_s=10)
+
+
+async def test_a_stateless_run_streams_and_is_rejoined_where_it_says(
+    http: httpx.AsyncClient, client: LangGraphClient
+) -> None:
+    parts = [part async for part in client.runs.stream(None, "noop", input={"value": 1})]
+    assert [part.event for part in parts] == ["metadata", "values"]
+    answer, frames = await _stream(
+        http, "/runs/stream", assistant_id="noop", input={"value": 1}, stream_resumable=True,
+        on_completion="keep",
+    )  # fmt: skip
+    run_id = frames[0].data["run_id"]
+    assert answer.headers["location"] == f"/runs/{run_id}/stream"
+    replayed = await http.get(answer.headers["location"], headers={"Last-Event-ID": "-1"})
+    assert frames_of(replayed.text) == frames
+
+
+async def _resumable(http: httpx.AsyncClient, thread: str, **body: Any) -> tuple[str, list[Frame]]:
+    given = {"assistant_id": "steps", "input": {"steps": 3}, "stream_mode": ["values", "updates"]}
+    answer, frames = await _stream(
+        http, f"/threads/{thread}/runs/stream", **{**given, "stream_resumable": True, **body}
+    )
+    return answer.headers["location"], frames
+
+
+@pytest.mark.parametrize("start", ["-1", "-", "0", "nonsense"])
+async def test_a_replay_from_the_start_has_every_event(
+    http: httpx.AsyncClient, thread: str, start: str
+) -> None:
+    path, frames = await _resumable(http, thread)
+    replayed = await http.get(path, headers={"Last-Event-ID": start})
+    assert frames_of(replayed.text) == frames
+
+
+async def test_a_replay_goes_on_after_each_position(http: httpx.AsyncClient, thread: str) -> None:
+    path, frames = await _resumable(http, thread)
+    for at, frame in enumerate(frames):
+        replayed = await http.get(path, headers={"Last-Event-ID": str(frame.id)})
+        assert frames_of(replayed.text) == frames[at + 1 :]
+
+
+async def test_a_replay_can_be_narrowed_but_keeps_metadata_and_error(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    path, _ = await _resumable(http, thread)
+    for params in (
+        {"stream_mode": "updates"},
+        {"stream_modes": "updates"},
+        {"stream_mode": '["updates"]'},
+    ):
+        replayed = await http.get(path, params=params, headers={"Last-Event-ID": "-1"})
+        assert {frame.name for frame in frames_of(replayed.text)} == {"metadata", "updates"}
+    failed, _ = await _resumable(http, thread, assistant_id="raises", input={})
+    replayed = await http.get(
+        failed, params={"stream_mode": "updates"}, headers={"Last-Event-ID": "-1"}
+    )
+    assert frames_of(replayed.text)[-1].name == "error"
+    refused = await http.get(path, params={"stream_mode": "songs"})
+    assert refused.status_code == 422
+
+
+async def test_a_finished_run_without_position_closes_at_once(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    path, _ = await _resumable(http, thread)
+    answer = await http.get(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    plain, _ = await _resumable(http, thread, stream_resumable=False)
+    answer = await http.get(plain, headers={"Last-Event-ID": "-1"})
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+async def test_an_unknown_run_is_404(http: httpx.AsyncClient, thread: str) -> None:
+    assert (await http.get(f"/threads/{thread}/runs/{uuid4()}/stream")).status_code == 404
+    assert (await http.get(f"/runs/{uuid4()}/stream")).status_code == 404
+
+
+async def _read_until(lines: AsyncIterator[str], wanted: str) -> None:
+    async for line in lines:
+        if wanted in line:
+            return
+    raise AssertionError(f"no {wanted} in the stream")
+
+
+async def test_a_join_without_position_sees_what_comes_from_now_on(
+    http: httpx.AsyncClient, client: LangGraphClient, thread: str, tmp_path: Any
+) -> None:
+    gate = tmp_path / "gate"
+    run = await client.runs.create(
+        thread, "steps", input={"steps": 4, "gate": str(gate), "gate_at": 3},
+        stream_mode=["updates"],
+    )  # fmt: skip
+
+    async def steps_done() -> int:
+        state = await client.threads.get_state(thread)
+        return state["values"].get("count", 0)
+
+    await eventually(steps_done, equals=2, within_s=10)
+    path = f"/threads/{thread}/runs/{run['run_id']}/stream"
+    async with http.stream("GET", path) as answer:
+        gate.touch()
+        text = "".join([part async for part in answer.aiter_text()])
+    counts = [frame.data["step"]["count"] for frame in frames_of(text)]
+    assert counts == [3, 4]
+
+
+async def test_a_dropped_stream_is_taken_up_without_a_hole(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    body = {
+        "assistant_id": "tokens", "input": {"n": 60, "pause_s": 0.01},
+        "stream_mode": ["messages-tuple"], "stream_resumable": True,
+    }  # fmt: skip
+    text = ""
+    async with http.stream("POST", f"/threads/{thread}/runs/stream", json=body) as answer:
+        location = answer.headers["location"]
+        async for part in answer.aiter_text():
+            text += part
+            if text.count("event: messages") >= 10:
+                break
+    whole = text[: text.rindex("\r\n\r\n") + 4]
+    before = frames_of(whole)
+    rest = await http.get(location, headers={"Last-Event-ID": str(before[-1].id)})
+    tokens = [
+        frame.data[0]["content"]
+        for frame in [*before, *frames_of(rest.text)]
+        if frame.name == "messages"
+    ]
+    assert tokens == [f"t{number} " for number in range(60)]
+
+
+async def test_the_sdk_joins_with_a_position(client: LangGraphClient, thread: str) -> None:
+    run = await client.runs.create(
+        thread, "steps", input={"steps": 2}, stream_mode=["values"], stream_resumable=True
+    )
+    parts = [
+        part async for part in client.runs.join_stream(thread, run["run_id"], last_event_id="-1")
+    ]
+    assert parts[0].event == "metadata"
+    assert parts[-1].data["log"] == [1, 2]
+
+
+async def test_a_joining_client_that_leaves_can_stop_the_run(
+    http: httpx.AsyncClient, client: LangGraphClient, thread: str
+) -> None:
+    run = await client.runs.create(thread, "sleeps", input={})
+
+    async def status() -> str:
+        return (await client.runs.get(thread, run["run_id"]))["status"]
+
+    await eventually(status, equals="running", within_s=10)
+    path = f"/threads/{thread}/runs/{run['run_id']}/stream"
+    async with http.stream("GET", path, params={"cancel_on_disconnect": "true"}):
+        pass
+    await eventually(status, equals="interrupted", within_s=10)
+
+
+async def test_a_cancelled_stream_closes_without_an_error(
+    http: httpx.AsyncClient, client: LangGraphClient, thread: str
+) -> None:
+    body = {"assistant_id": "sleeps", "input": {}}
+    async with http.stream("POST", f"/threads/{thread}/runs/stream", json=body) as answer:
+        lines = answer.aiter_lines()
+        await _read_until(lines, "metadata")
+        run_id = answer.headers["content-location"].rsplit("/", 1)[-1]
+        await client.runs.cancel(thread, run_id)
+        rest = [line async for line in lines]
+    assert not any("event: error" in line for line in rest)
