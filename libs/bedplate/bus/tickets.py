@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import nats.errors
 import orjson
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 # How long a pull request waits at the server. Short, because a restarted server forgets it.
 _PULL_S = 5.0
 _RETRY_S = 0.5
+_CLOSE_S_MAX = 1.0
 
 
 class Ticket:
@@ -60,7 +62,22 @@ class Tickets:
         self._asked = 0
         self._changed = asyncio.Event()
         self._lost = asyncio.Event()
-        bus.on_reconnected.append(self._lost.set)
+        self._withdrawn = asyncio.Event()
+        self._is_closed = False
+        bus.on_reconnected.append(self._begin_again)
+
+    async def close(self) -> None:
+        """Ask for nothing more, and withdraw what was asked for: a ticket that is sent to us later
+        would lie here until the ack wait is over."""
+        self._is_closed = True
+        self._begin_again()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._withdrawn.wait(), _CLOSE_S_MAX)
+
+    def _begin_again(self) -> None:
+        """What was asked for is forgotten: the server knows nothing of it any more."""
+        self._lost.set()
+        self._changed.set()
 
     def slots_changed(self) -> None:
         """There may be room for more."""
@@ -74,10 +91,11 @@ class Tickets:
         return tickets
 
     async def run(self) -> None:
-        """Keep as many tickets asked for as there are free slots; until cancelled."""
+        """Keep as many tickets asked for as there are free slots; until cancelled, also when
+        closed."""
         stream = self._bus.stream(RUN_DISPATCH.name)
         where = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{EXECUTORS.name}"
-        while True:
+        while not self._is_closed:
             inbox = self._bus.client.new_inbox()
             subscription = await self._bus.client.subscribe(inbox, cb=self._heard)
             self._asked = 0
@@ -92,6 +110,8 @@ class Tickets:
                     await subscription.unsubscribe()
                 except (nats.errors.Error, OSError):
                     log.debug("tickets.not_unsubscribed")
+        self._withdrawn.set()
+        await asyncio.Event().wait()
 
     async def _ask(self, where: str, inbox: str) -> None:
         """Pull requests on one inbox, until the connection was lost."""

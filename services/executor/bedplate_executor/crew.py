@@ -1,8 +1,13 @@
 """The keeper's workers as a whole: how many there are, who gets which run, who is replaced.
 
-A run whose attempt died before is a *suspect*: it may be what kills workers. It runs alone in a
-worker until it is over or has lived long enough to be trusted, so that it takes no other run with
-it; the others of the crash are suspects too, and cleared the same way.
+When a worker dies with several runs, nobody knows which of them killed it. They all go on at once,
+together; but a run on its last chance, and one that is known to have stood still or died alone, is
+a *suspect*: it is on *probation*, alone in an empty worker or beside runs that came through theirs,
+until it is over or has lived long enough to be trusted. So a run that kills workers ends in error
+without taking another one along (test_a_run_that_kills_its_worker_ends_alone).
+
+A *spare* is a worker that has imported the libraries, but not the project: it becomes a worker in a
+fraction of the time, when one dies, when suspects need an empty one, or when files change.
 """
 
 from __future__ import annotations
@@ -21,14 +26,17 @@ from bedplate.kernel.errors import Unavailable
 from bedplate.ledger import Claimed
 from bedplate_proto.vocabulary import CancelAction
 
-from .worker_process import Held, WorkerProcess
+from .worker_process import WorkerProcess
 
 log = structlog.get_logger()
 
-# A suspect that has run this long is none: what kills a worker does so soon.
-_TRUSTED_S = 30.0
+# A run resumes with the very step it died in, so what kills a worker does so soon.
+_PROBATION_S = 10.0
 # Workers that die at start are started again more and more slowly.
 _RESTART_S_MAX = 30.0
+# A spare is made when the first runs have had the processor for themselves.
+_SPARE_AFTER_S = 2.0
+_SUSPECTS_KNOWN_MAX = 1000
 
 
 class Unloadable(Exception):
@@ -36,13 +44,15 @@ class Unloadable(Exception):
 
 
 class Crew:
-    """Starts `size` workers and keeps that many open."""
+    """Starts `size` workers and keeps that many open; one more while suspects need it."""
 
     def __init__(
         self,
         *,
         size: int,
         slots: int,
+        attempts_max: int,
+        has_spare: bool,
         tasks: Tasks,
         closed: Callable[[WorkerProcess, UUID, int, str], None],
         died: Callable[[WorkerProcess, int], None],
@@ -54,14 +64,21 @@ class Crew:
 
         self._size = size
         self._slots = slots
+        self._attempts_max = attempts_max
+        self._has_spare = has_spare
         self._tasks = tasks
         self._closed = closed
         self._died = died
         self._changed = moved
         self.workers: list[WorkerProcess] = []
-        self._suspects: deque[Claimed] = deque()
+        self._hiring = 0
+        self._spare: WorkerProcess | None = None
+        self._libraries: list[str] = []
+        self._waiting: deque[Claimed] = deque()
+        self._known: deque[UUID] = deque(maxlen=_SUSPECTS_KNOWN_MAX)
         self._failed_starts = 0
-        self._is_stopping = False
+        self.is_stopping = False
+        self._reloading = asyncio.Lock()
         self._moved = asyncio.Event()
 
     @property
@@ -76,17 +93,17 @@ class Crew:
 
     def held(self) -> dict[UUID, int]:
         """Everything that is ours: run id → attempt."""
-        ours = {claimed.run_id: claimed.attempt for claimed in self._suspects}
+        ours = {claimed.run_id: claimed.attempt for claimed in self._waiting}
         for worker in self.workers:
             ours |= {run_id: held.claimed.attempt for run_id, held in worker.held.items()}
         return ours
 
     def free_slots(self) -> int:
         """How many more runs may be claimed."""
-        if self._is_stopping:
+        if self.is_stopping:
             return 0
         free = sum(self._slots - len(worker.held) for worker in self._shared())
-        return max(0, free - len(self._suspects))
+        return max(0, free - len(self._waiting))
 
     def worker_of(self, run_id: UUID) -> WorkerProcess | None:
         return next((worker for worker in self.workers if run_id in worker.held), None)
@@ -98,29 +115,11 @@ class Crew:
             raise Unavailable("no worker is ready", retry_s=2.0)
         return min(able, key=lambda worker: (worker.lag_s > 0.2, len(worker.held)))
 
-    async def start(self) -> None:
-        """Returns when the first worker is ready. Raises `Unloadable`."""
-        first = await self._hire()
-        try:
-            await first.ready
-        except Unavailable:
-            raise Unloadable(
-                first.unloadable or "the worker died at start, see its output"
-            ) from None
-        for _ in range(self._size - 1):
-            await self._hire()
+    # -- runs
 
     def assign(self, claimed: Claimed) -> None:
         """Give a run to a worker, or keep it until one may have it."""
-        if claimed.failures > 0:
-            self._suspects.append(claimed)
-        else:
-            # A claim is made only for free slots, but a worker may have gone meanwhile.
-            able = self._shared() or self.open_workers
-            if not able:
-                self._suspects.append(claimed)
-            else:
-                min(able, key=lambda worker: (worker.lag_s > 1.0, len(worker.held))).give(claimed)
+        self._waiting.append(claimed)
         self.settle()
 
     def stop(self, run_id: UUID, why: str) -> None:
@@ -128,35 +127,119 @@ class Crew:
         if (worker := self.worker_of(run_id)) is not None:
             worker.stop(run_id, why)
             return
-        for claimed in list(self._suspects):
+        for claimed in list(self._waiting):
             if claimed.run_id == run_id:
-                self._suspects.remove(claimed)
+                self._waiting.remove(claimed)
                 if why != "superseded":
                     # It is closed by a worker, like any other, but runs nothing there.
-                    self._suspects.append(replace(claimed, cancel=CancelAction(why)))
-        self._changed()
+                    self._waiting.append(replace(claimed, cancel=CancelAction(why)))
+        self.settle()
+
+    def suspect(self, run_id: UUID) -> None:
+        """This run is known to have killed its worker."""
+        if run_id not in self._known:
+            self._known.append(run_id)
+
+    def on_probation(self, worker: WorkerProcess) -> list[Claimed]:
+        """The runs of a worker that are to blame if it dies."""
+        now = asyncio.get_running_loop().time()
+        return [
+            held.claimed
+            for held in worker.held.values()
+            if held.is_suspect
+            and (now - held.started_at < _PROBATION_S or self._is_beyond_trust(held.claimed))
+        ]
 
     def settle(self) -> None:
-        """A run came or went: waiting suspects get empty workers."""
+        """Somebody came, went, or came through: whoever waits gets the place that is free now."""
+        for claimed in list(self._waiting):
+            is_suspect = self._is_suspect(claimed)
+            if (worker := self._place_for(claimed, is_suspect=is_suspect)) is not None:
+                self._waiting.remove(claimed)
+                worker.give(claimed, is_suspect=is_suspect)
+                if is_suspect:
+                    asyncio.get_running_loop().call_later(_PROBATION_S + 0.05, self.settle)
+        self._tend_extra()
         self._changed()
-        while self._suspects:
-            empty = [worker for worker in self.open_workers if not worker.held]
-            if not empty:
-                return
-            empty[0].give(self._suspects.popleft())
+
+    def _is_suspect(self, claimed: Claimed) -> bool:
+        if claimed.cancel is not None:
+            return False  # only its end is written
+        is_last_chance = claimed.failures > 0 and claimed.failures >= self._attempts_max - 1
+        return is_last_chance or claimed.run_id in self._known
+
+    def _is_beyond_trust(self, claimed: Claimed) -> bool:
+        """It has come through a probation, and its worker died all the same."""
+        return claimed.failures >= self._attempts_max
+
+    def _place_for(self, claimed: Claimed, *, is_suspect: bool) -> WorkerProcess | None:
+        if not is_suspect:
+            able = self._shared()
+            return min(able, key=lambda w: (w.lag_s > 1.0, len(w.held))) if able else None
+        empty = [worker for worker in self.open_workers if not worker.held]
+        if empty or self._is_beyond_trust(claimed):
+            return empty[0] if empty else None
+        cleared = [
+            worker
+            for worker in self._shared()
+            if all(held.is_suspect for held in worker.held.values())
+        ]
+        return cleared[0] if cleared else None
+
+    def _shared(self) -> list[WorkerProcess]:
+        """Open workers with room, and nobody on probation."""
+        return [
+            worker
+            for worker in self.open_workers
+            if len(worker.held) < self._slots and not self.on_probation(worker)
+        ]
+
+    def _tend_extra(self) -> None:
+        """One worker more while suspects wait for an empty one, or have all there are; one less
+        when it is not needed."""
+        if self.is_stopping or not (ready := self.open_workers):
+            return
+        kept = [worker for worker in self.workers if not worker.is_retiring]
+        needs_extra = any(self._is_suspect(claimed) for claimed in self._waiting) or all(
+            self.on_probation(worker) for worker in ready
+        )
+        if needs_extra and len(kept) + self._hiring <= self._size:
+            self._tasks.start(self._hire(), "hire")
+        idle = [worker for worker in ready if not worker.held]
+        if not needs_extra and len(kept) > self._size and idle:
+            idle[0].is_retiring = True
+            idle[0].close()
+
+    # -- workers
+
+    async def start(self) -> None:
+        """Returns when the first worker is ready. Raises `Unloadable`."""
+        first = await self._hire()
+        try:
+            await first.ready
+        except Unavailable:
+            self.is_stopping = True
+            raise Unloadable(
+                first.unloadable or "the worker died at start, see its output"
+            ) from None
+        for _ in range(self._size - 1):
+            await self._hire()
 
     def reload(self) -> None:
         """New workers with the files as they are now; the old ones go on until their runs are
         handed over."""
-        old = list(self.workers)
-        self._tasks.start(self._replace(old), "reload")
+        self._tasks.start(self._replace(), "reload")
 
-    def retire_all(self, reason: str) -> None:
-        """Every graph stops at its next super-step; nothing new is taken."""
-        self._is_stopping = True
+    def retire_all(self, reason: str) -> dict[UUID, int]:
+        """Every graph stops at its next super-step; nothing new is taken. What no worker had yet
+        (run id → attempt) is the caller's to give back."""
+        self.is_stopping = True
+        waiting = {claimed.run_id: claimed.attempt for claimed in self._waiting}
+        self._waiting.clear()
         for worker in self.workers:
             worker.is_retiring = True
             worker.drain(reason)
+        return waiting
 
     async def idle(self) -> None:
         """Returns when no run is left."""
@@ -166,51 +249,58 @@ class Crew:
 
     async def gone(self) -> None:
         """Returns when every worker has ended."""
-        while self.workers:
+        while self.workers or self._spare is not None:
             self._moved.clear()
             await self._moved.wait()
 
     def close_all(self) -> None:
-        self._is_stopping = True
-        for worker in self.workers:
+        self.is_stopping = True
+        for worker in self.all_processes:
             worker.close()
+
+    @property
+    def all_processes(self) -> list[WorkerProcess]:
+        return [*self.workers, *([self._spare] if self._spare is not None else [])]
 
     def replace_stalled(self, worker: WorkerProcess) -> None:
         """Somebody else takes new runs while this one stands still."""
-        if not worker.is_retiring and not self._is_stopping:
+        if not worker.is_retiring and not self.is_stopping:
             worker.is_retiring = True
             self._tasks.start(self._hire_again(), "hire")
 
-    def _shared(self) -> list[WorkerProcess]:
-        """Open workers with room that no suspect has for itself, or waits for."""
-        now = asyncio.get_running_loop().time()
-        able = [
-            worker
-            for worker in self.open_workers
-            if len(worker.held) < self._slots
-            and not any(_is_alone(held, now) for held in worker.held.values())
-        ]
-        if self._suspects and able:
-            # One worker runs empty for the suspects; the others go on.
-            able.remove(min(able, key=lambda worker: len(worker.held)))
-        return able
-
     async def _hire(self) -> WorkerProcess:
-        worker = await WorkerProcess.start()
+        self._hiring += 1
+        try:
+            worker = await self._new_process()
+        finally:
+            self._hiring -= 1
         self.workers.append(worker)
-        self._tasks.start(self._employ(worker), "worker")
+        return worker
+
+    async def _new_process(self) -> WorkerProcess:
+        """The spare if there is one, told to load the project."""
+        worker, self._spare = self._spare, None
+        if worker is None or worker.process.poll() is not None:
+            worker = await WorkerProcess.start()
+            self._tasks.start(self._employ(worker), "worker")
+        self._tasks.start(self._welcome(worker), "welcome")
+        worker.load()
         return worker
 
     async def _employ(self, worker: WorkerProcess) -> None:
-        self._tasks.start(self._welcome(worker), "welcome")
         code = await worker.listen(self._closed)
+        if worker is self._spare:
+            self._spare = None
+        if worker not in self.workers:  # it was, or would have become, a spare
+            self._changed()
+            return
         self.workers.remove(worker)
         was_ready = worker.graphs != []
-        if not (worker.is_retiring and code == 0) and not self._is_stopping:
+        if not (worker.is_retiring and code == 0) and not self.is_stopping:
             log.warning("worker.died", worker=worker.pid, code=code, runs=len(worker.held))
         self._died(worker, code)
         self._changed()
-        if self._is_stopping or worker.is_retiring:
+        if self.is_stopping or worker.is_retiring:
             return
         self._failed_starts = 0 if was_ready else self._failed_starts + 1
         await self._hire_again()
@@ -221,45 +311,52 @@ class Crew:
         except Unavailable:
             return
         self._failed_starts = 0
+        # One that was a spare names only what had not been warmed.
+        self._libraries += [name for name in worker.libraries if name not in self._libraries]
         log.info("worker.started", worker=worker.pid, graphs=len(worker.graphs))
         self.settle()
-        self._changed()
+        if self._has_spare:
+            await asyncio.sleep(_SPARE_AFTER_S)
+            await self._keep_spare()
+
+    async def _keep_spare(self) -> None:
+        if self._spare is not None or self.is_stopping or len(self.open_workers) < self._size:
+            return
+        spare = self._spare = await WorkerProcess.start()
+        self._tasks.start(self._employ(spare), "spare")
+        spare.warm(self._libraries)
 
     async def _hire_again(self) -> None:
         if self._failed_starts:
             await asyncio.sleep(min(_RESTART_S_MAX, 0.5 * 2**self._failed_starts))
-        if (
-            not self._is_stopping
-            and len([w for w in self.workers if not w.is_retiring]) < self._size
-        ):
+        kept = [worker for worker in self.workers if not worker.is_retiring]
+        if not self.is_stopping and len(kept) + self._hiring < self._size:
             await self._hire()
 
-    async def _replace(self, old: list[WorkerProcess]) -> None:
-        try:
-            fresh = await WorkerProcess.start()
-        except OSError:
-            log.exception("reload.failed")
-            return
-        self.workers.append(fresh)
-        fresh.is_retiring = True  # until it has proved to be able to load the project
-        self._tasks.start(self._employ(fresh), "worker")
-        try:
-            await fresh.ready
-        except Unavailable:
-            why = fresh.unloadable or "the worker died at start"
-            log.error("reload.failed", why=why)  # noqa: TRY400
-            return
-        fresh.is_retiring = False
-        for worker in old:
-            worker.is_retiring = True
-            worker.drain("the project's files changed")
-            if not worker.held:
-                worker.close()
-        for _ in range(self._size - 1):
-            await self._hire()
+    async def _replace(self) -> None:
+        # One at a time: what the one before has hired is old for the next.
+        async with self._reloading:
+            old = list(self.workers)
+            try:
+                fresh = await self._new_process()
+            except OSError:
+                log.exception("reload.failed")
+                return
+            self.workers.append(fresh)
+            fresh.is_retiring = True  # until it has proved to be able to load the project
+            try:
+                await fresh.ready
+            except Unavailable:
+                why = fresh.unloadable or "the worker died at start"
+                log.error("reload.failed", why=why)  # noqa: TRY400
+                return
+            fresh.is_retiring = False
+            for worker in old:
+                worker.is_retiring = True
+                worker.drain("the project's files changed")
+                if not worker.held:
+                    worker.close()
+            for _ in range(self._size - 1):
+                await self._hire()
         log.info("project.reloaded", workers=self._size)
-        self._changed()
-
-
-def _is_alone(held: Held, now: float) -> bool:
-    return held.is_suspect and now - held.started_at < _TRUSTED_S
+        self.settle()

@@ -21,6 +21,7 @@ from bedplate.bus.event_writer import close_events, closing_of_failed_run
 from bedplate.bus.tickets import Ticket, Tickets
 from bedplate.chassis.errors import ConfigurationError
 from bedplate.chassis.tasks import Tasks
+from bedplate.graphs.patience import is_passing
 from bedplate.ledger import Claimed, Ledger
 from bedplate.ledger.runs import EXHAUSTED_ERROR
 from bedplate_proto import subjects
@@ -38,6 +39,8 @@ QUESTION_S_MAX = 25.0
 _CLOSE_S_MAX = 2.0
 # Before a lease ends we stop by ourselves: a write is refused anyway, but a tool's effect is not.
 _LEASE_MARGIN_S = 1.0
+# More failures than any run has: the death is counted, and ends nothing.
+_NEVER = 2**31 - 1
 
 
 class Keeper:
@@ -52,6 +55,8 @@ class Keeper:
         self.crew = Crew(
             size=settings.workers,
             slots=settings.slots,
+            attempts_max=settings.attempts_max,
+            has_spare=settings.spare,
             tasks=tasks,
             closed=self._closed,
             died=self._died,
@@ -72,6 +77,9 @@ class Keeper:
         """A work: tickets in, claimed runs out to the workers; for ever."""
         while True:
             tickets = await self.tickets.take()
+            if self.crew.is_stopping:
+                await self._put_back(tickets)
+                continue
             try:
                 claimed = await self._ledger.claim(
                     [ticket.ready.run_id for ticket in tickets],
@@ -84,6 +92,7 @@ class Keeper:
                     "claim.failed", tickets=len(tickets), error=f"{type(error).__name__}: {error}"
                 )
                 await self._put_back(tickets)
+                await asyncio.sleep(1.0)
                 continue
             for run in claimed:
                 log.info(
@@ -92,7 +101,10 @@ class Keeper:
                     thread_id=str(run.thread_id),
                     attempt=run.attempt,
                 )
-                self.crew.assign(run)
+                if self.crew.is_stopping:
+                    self._hand_over(self._release({run.run_id: run.attempt}))
+                else:
+                    self.crew.assign(run)
             for ticket in tickets:
                 # Won or not: from here on the lease alone guards the run, and a lost claim is
                 # another's.
@@ -101,7 +113,6 @@ class Keeper:
     async def _put_back(self, tickets: list[Ticket]) -> None:
         for ticket in tickets:
             await ticket.put_back()
-        await asyncio.sleep(1.0)
 
     # -- keeping leases
 
@@ -190,39 +201,36 @@ class Keeper:
         if how == "released":
             self._hand_over(self._release({run_id: attempt}))
         elif how == "failed":
-            self._hand_over(self._lose([held.claimed]))
+            self._hand_over(self._lose([held.claimed], may_end=True))
         if worker.is_retiring and not worker.held:
             worker.close()
         self.crew.settle()
 
     def _died(self, worker: WorkerProcess, code: int) -> None:
-        """A worker is gone: its runs are handed back at once, and counted as failures of those
-        that may be to blame."""
+        """A worker is gone: its runs are handed back at once. A death counts against the run that
+        caused it, or, if nobody knows which, against all of them; but then it ends none."""
         runs = [held.claimed for held in worker.held.values()]
-        worker.held.clear()
         culprit = self._culprit.pop(worker.pid, None)
-        if code == 0 or not runs:
-            guilty: list[Claimed] = []
-        elif culprit is not None:
-            guilty = [run for run in runs if run.run_id == culprit]
-        else:
-            guilty = runs
-        innocent = {run.run_id: run.attempt for run in runs if run not in guilty}
+        known = [run for run in runs if run.run_id == culprit] or self.crew.on_probation(worker)
+        guilty = known or runs
+        worker.held.clear()
+        if is_certain := bool(known) or len(runs) == 1:
+            for run in guilty:
+                self.crew.suspect(run.run_id)
         if guilty:
-            self._hand_over(self._lose(guilty))
-        if innocent:
+            self._hand_over(self._lose(guilty, may_end=is_certain))
+        if innocent := {run.run_id: run.attempt for run in runs if run not in guilty}:
             self._hand_over(self._release(innocent))
 
     async def _release(self, held: dict[UUID, int]) -> None:
         released = await self._patiently(lambda: self._ledger.release(held))
         log.info("runs.released", runs=len(held), released=released)
 
-    async def _lose(self, runs: list[Claimed]) -> None:
+    async def _lose(self, runs: list[Claimed], *, may_end: bool) -> None:
         held = {run.run_id: run.attempt for run in runs}
+        failures_max = self._settings.attempts_max if may_end else _NEVER
         lost = await self._patiently(
-            lambda: self._ledger.lose(
-                held, failures_max=self._settings.attempts_max, expired_only=False
-            )
+            lambda: self._ledger.lose(held, failures_max=failures_max, expired_only=False)
         )
         for run in lost:
             log.warning(
@@ -242,7 +250,9 @@ class Keeper:
         while True:
             try:
                 return await verb()
-            except (OSError, TimeoutError) as error:
+            except Exception as error:
+                if not is_passing(error):
+                    raise
                 log.warning("handover.delayed", why=type(error).__name__)
             await asyncio.sleep(0.5)
 
@@ -290,13 +300,15 @@ class Keeper:
             async with asyncio.timeout(_CLOSE_S_MAX):
                 await self.crew.gone()
         except TimeoutError:
-            for worker in self.crew.workers:
+            for worker in self.crew.all_processes:
                 log.warning("worker.killed", worker=worker.pid, why="it did not end when asked to")
                 worker.kill()
 
     async def drain(self) -> None:
         """Take nothing new; graphs stop at their next super-step, their runs go back unharmed."""
-        self.crew.retire_all("the executor is stopping")
+        await self.tickets.close()
+        if waiting := self.crew.retire_all("the executor is stopping"):
+            self._hand_over(self._release(waiting))
         try:
             async with asyncio.timeout(self._settings.drain_s):
                 await self.crew.idle()

@@ -31,6 +31,11 @@ class Settings(BackboneSettings):
     workers: int = Field(
         os.cpu_count() or 1, ge=1, le=256, description="Worker processes that run graphs."
     )
+    spare: bool = Field(
+        True,
+        description="Keep one more process with the libraries imported, so that a worker that dies"
+        " is replaced at once; costs its memory.",
+    )
     slots: int = Field(
         10,
         ge=1,

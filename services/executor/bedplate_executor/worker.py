@@ -4,6 +4,9 @@ gone when it is gone.
 It claims nothing and holds no lease: attempts come claimed over the link, and what the keeper is
 told is only how each one closed. A second socket, written by the watchdog's thread, says how the
 event loop is.
+
+It begins as a *spare*: told to `warm`, it imports the libraries that the project will need; told to
+`load`, the project itself. Users' code runs in no process that gets no runs.
 """
 
 from __future__ import annotations
@@ -11,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import gc
-import os
+import importlib
 import resource
 import signal
 import socket
 import sys
+import sysconfig
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -41,6 +45,13 @@ from .watchdog import Watchdog, entered_task
 log = structlog.get_logger()
 
 EXIT_CONFIGURATION = 78
+_HEAVY = (
+    "bedplate.graphs.registry",
+    "bedplate.graphs.saver",
+    "bedplate.graphs.store",
+    "bedplate_executor.attempt",
+    "bedplate_executor.questions",
+)
 ASKS: dict[str, Subject] = {
     subject.rest.rsplit(".", 1)[-1]: subject
     for subject in subjects.ALL
@@ -56,8 +67,10 @@ def main(link_fd: int, pulse_fd: int) -> None:
     # The keeper asks for the stacks of a worker whose watchdog is silent too (a C call that holds
     # the GIL).
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    # Ctrl-C reaches the whole group; the keeper decides what becomes of us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and a service manager reach the whole group; the keeper decides what becomes of us. Not
+    # SIG_IGN: programs that users' tools start would inherit it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _left_to_the_keeper)
     if settings.worker_memory_bytes_max:
         limit = settings.worker_memory_bytes_max
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -66,6 +79,10 @@ def main(link_fd: int, pulse_fd: int) -> None:
     asyncio.set_event_loop(loop)
     loop.set_task_factory(entered_task)  # pyright: ignore[reportArgumentType]
     sys.exit(_run_through(loop, _Worker(settings, link_end, pulse_end).live()))
+
+
+def _left_to_the_keeper(_number: int, _frame: object) -> None:
+    """A signal handler."""
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -106,18 +123,30 @@ class _Worker:
 
     async def live(self) -> int:
         """The worker's exit code."""
-        # The project is imported before the watchdog starts: an import may take its time.
         link = await Link.over(self._link_end)
+        if not await self._wait_to_load(link):
+            return 0
         try:
+            # The project is imported before the watchdog starts: an import may take its time.
             async with AsyncExitStack() as stack:
                 await self._open(stack, link)
                 await self._serve(link)
         except (Refused, ConfigurationError) as error:
-            link.send({"is": "unloadable", "why": str(error)})
+            trace: str = getattr(error, "trace", "")
+            link.send({"is": "unloadable", "why": f"{error}\n{trace}".rstrip()})
             await link.drain()
             link.close()
             return EXIT_CONFIGURATION
         return 0
+
+    async def _wait_to_load(self, link: Link) -> bool:
+        """Be a spare until told to load; False if that never comes."""
+        while (frame := await link.receive()) is not None:
+            head, _ = frame
+            if head["do"] == "load":
+                return True
+            _warm(head["libraries"])
+        return False
 
     async def _open(self, stack: AsyncExitStack, link: Link) -> None:
         """Everything users' code stands on. Heavy imports stand here, so that a bad setting
@@ -134,7 +163,9 @@ class _Worker:
 
         settings = self._settings
         project = load_config(settings.config)
+        known = set(sys.modules)
         registry = Registry.load(project)
+        libraries = [name for name in sys.modules if name not in known and _is_library(name)]
         backbone = Backbone(
             settings, name="worker", connections_max=settings.worker_connections_max
         )
@@ -165,7 +196,7 @@ class _Worker:
         Watchdog(
             asyncio.get_running_loop(), self._pulse_end, report_s=settings.stall_report_s
         ).start()
-        link.send({"is": "ready", "graphs": registry.describe(), "pid": os.getpid()})
+        link.send({"is": "ready", "graphs": registry.describe(), "libraries": libraries})
 
     async def _serve(self, link: Link) -> None:
         while (frame := await link.receive()) is not None:
@@ -231,6 +262,25 @@ def _claimed(fields: dict[str, Any]) -> Claimed:
     action = fields["cancel"]
     ids["cancel"] = None if action is None else CancelAction(action)
     return Claimed(**{**fields, **ids})
+
+
+def _warm(libraries: list[str]) -> None:
+    """Import what every worker imports, and these, in the order in which they were imported
+    before."""
+    for name in (*_HEAVY, *libraries):
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            # Whoever needs it will say so, with a traceback that names the place.
+            log.debug("library.not_warmed", library=name, error=repr(error))
+
+
+def _is_library(name: str) -> bool:
+    """Whether a loaded module was installed, and is not the project's own."""
+    file = getattr(sys.modules.get(name), "__file__", None) or ""
+    return not name.startswith("__") and any(
+        file.startswith(sysconfig.get_path(kind)) for kind in ("purelib", "platlib", "stdlib")
+    )
 
 
 if __name__ == "__main__":

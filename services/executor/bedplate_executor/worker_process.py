@@ -30,20 +30,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Held:
-    """A run in a worker: its attempt number, and since when."""
+    """A run in a worker: its attempt number, since when, and whether it may be what kills
+    workers."""
 
-    def __init__(self, claimed: Claimed, *, at: float) -> None:
+    def __init__(self, claimed: Claimed, *, at: float, is_suspect: bool) -> None:
         self.claimed = claimed
         self.started_at = at
-
-    @property
-    def is_suspect(self) -> bool:
-        """An attempt of this run died before: it may be what kills workers."""
-        return self.claimed.failures > 0
+        self.is_suspect = is_suspect
 
 
 class WorkerProcess:
-    """Create with `start`. `gone` is done when the process has ended and its runs are nobody's."""
+    """Create with `start`, then `load` the project at once, or `warm` it and `load` later."""
 
     def __init__(
         self,
@@ -58,6 +55,8 @@ class WorkerProcess:
         self._pulse, self._pulse_end = pulse
         self.held: dict[UUID, Held] = {}
         self.graphs: list[dict[str, Any]] = []
+        self.libraries: list[str] = []
+        """The modules that the project brought along from outside itself, in order of import."""
         self.is_retiring = False
         """Given nothing new; ends when its runs are over (reload) or handed on (shutdown)."""
         self.lag_s = 0.0
@@ -90,8 +89,17 @@ class WorkerProcess:
         """Takes new runs."""
         return self.ready.done() and not self.is_retiring and self.process.poll() is None
 
-    def give(self, claimed: Claimed) -> None:
-        self.held[claimed.run_id] = Held(claimed, at=asyncio.get_running_loop().time())
+    def warm(self, libraries: list[str]) -> None:
+        """Import what the project will need, and wait."""
+        self._link.send({"do": "warm", "libraries": libraries})
+
+    def load(self) -> None:
+        """Import the project and become ready for runs."""
+        self._link.send({"do": "load"})
+
+    def give(self, claimed: Claimed, *, is_suspect: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        self.held[claimed.run_id] = Held(claimed, at=now, is_suspect=is_suspect)
         self._link.send({"do": "start", "claimed": asdict(claimed)})
 
     def stop(self, run_id: UUID, why: str) -> None:
@@ -149,7 +157,7 @@ class WorkerProcess:
     ) -> None:
         match head["is"]:
             case "ready":
-                self.graphs = head["graphs"]
+                self.graphs, self.libraries = head["graphs"], head["libraries"]
                 self.heard_at = asyncio.get_running_loop().time()
                 self.ready.set_result(None)
             case "unloadable":
