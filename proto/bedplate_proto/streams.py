@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .subjects import DEFAULT_PREFIX, SCHEDULER
+from .subjects import DEFAULT_PREFIX, SCHEDULER, Subject
 
 MIB = 1024 * 1024
 HOUR_S = 3600.0
@@ -92,6 +92,27 @@ def installed_name(name: str, prefix: str) -> str:
 
 
 STREAMS: tuple[Stream, ...] = (RUN_EVENTS, RUN_DISPATCH, LIFECYCLE, DEAD)
+
+
+def stream_of(subject: Subject) -> Stream | None:
+    """The stream that keeps what is published there, if one does."""
+    for stream in STREAMS:
+        if any(covers(pattern, subject.rest) for pattern in stream.subjects):
+            return stream
+    return None
+
+
+def covers(pattern: str, rest: str) -> bool:
+    """Whether a pattern with `*` and `>` can match a subject with `{…}`, both without prefix."""
+    wanted, given = pattern.split("."), rest.split(".")
+    if wanted[-1] == ">":
+        wanted.pop()
+        given = given[: len(wanted)] if len(given) > len(wanted) else []
+    return len(wanted) == len(given) and all(
+        part in ("*", token) or token.startswith("{")
+        for part, token in zip(wanted, given, strict=True)
+    )
+
 
 EXECUTORS = Consumer(
     stream="RUN_DISPATCH",

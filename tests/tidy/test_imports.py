@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bedplate.testing": ANYTHING,
     "bedplate.devstack": ANYTHING,
     "bedplate.cli": ANYTHING,
+    "bedplate.contracts": PROTO | PLAIN | {"bedplate.kernel.errors"},
     "bedplate_gateway": PROTO
     | SHARED
     | PLAIN
