@@ -43,10 +43,23 @@ def line_of(n: int, attempt: int, name: str, data: bytes) -> bytes:
     return b'{"n":%d,"attempt":%d,"event":%b,"data":%b}\n' % (n, attempt, orjson.dumps(name), data)
 
 
-def end_of(status: str, *, error: bytes | None, values: bytes | None) -> bytes:
-    """Data of the `end` event: `{"status", "error", "values"}`, in this order; parts are JSON."""
-    return b'{"status":"%b","error":%b,"values":%b}' % (
+def end_of(
+    status: str,
+    *,
+    error: bytes | None,
+    values: bytes | None,
+    graph: str | None = None,
+    waits: bool = False,
+) -> bytes:
+    """Data of the `end` event: `{"status", "graph", "waits", "error", "values"}`, in this order.
+
+    `error` and `values` are JSON. `graph` is the graph's id, None for a run that never started;
+    `waits`: something is left to do in the thread (an interrupt, a breakpoint).
+    """
+    return b'{"status":"%b","graph":%b,"waits":%b,"error":%b,"values":%b}' % (
         status.encode(),
+        orjson.dumps(graph),
+        b"true" if waits else b"false",
         b"null" if error is None else error,
         b"null" if values is None else values,
     )

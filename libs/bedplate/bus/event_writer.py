@@ -223,7 +223,7 @@ async def close_events(
             await writer.send(lines)
 
 
-def closing_of_failed_run(error: bytes) -> list[tuple[str, bytes]]:
+def closing_of_failed_run(error: bytes, *, graph: str) -> list[tuple[str, bytes]]:
     """The last events of a run that ended in error without an attempt; `error` is JSON."""
-    end = end_of(RunStatus.ERROR, error=error, values=None)
+    end = end_of(RunStatus.ERROR, error=error, values=None, graph=graph)
     return [(EventName.ERROR, error), (EventName.END, end)]

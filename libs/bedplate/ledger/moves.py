@@ -74,6 +74,7 @@ class Lost:
     run_id: UUID
     thread_id: UUID
     tenant: str
+    graph_id: str
     attempt: int
     is_last: bool
     events_n: int

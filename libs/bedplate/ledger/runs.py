@@ -282,8 +282,8 @@ class Ledger:
         self._outbox.soon(numbered(told, [row["outbox_id"] for row in ids]))
         return [
             Lost(
-                row["run_id"], row["thread_id"], row["tenant"], row["attempt"], row["is_last"],
-                row["events_n"],
+                row["run_id"], row["thread_id"], row["tenant"], row["graph_id"], row["attempt"],
+                row["is_last"], row["events_n"],
             )
             for row in rows
         ]  # fmt: skip

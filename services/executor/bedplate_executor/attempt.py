@@ -9,6 +9,7 @@ refused (`Fenced`) and it stops without a word.
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
@@ -30,7 +31,7 @@ from bedplate.graphs.registry import Registry
 from bedplate.graphs.saver import PostgresSaver
 from bedplate.graphs.store import PostgresStore
 from bedplate.graphs.wire import dumps
-from bedplate.kernel.errors import Fenced
+from bedplate.kernel.errors import Fenced, Unavailable
 from bedplate.kernel.run import Ending
 from bedplate.ledger import Applied, Claimed, Closed, Finish, Ledger, Outcome
 from bedplate_proto.subjects import RunAddress
@@ -135,9 +136,16 @@ class Attempt:
         order = [Stop.INTERRUPT, Stop.ROLLBACK, Stop.SUPERSEDED]
         if self._stop is None or order.index(why) > order.index(self._stop):
             self._stop = why
-        if self._graph_task is not None and not self._graph_task.done():
+        now = asyncio.get_running_loop().time()
+        if self._graph_task is None:
+            self._hurry(now)  # its factory is at work, or nothing is yet
+        elif not self._graph_task.done():
             self._graph_task.cancel()
-            self._limit.reschedule(asyncio.get_running_loop().time() + self._tools.cancel_s)
+            self._hurry(now + self._tools.cancel_s)
+
+    def _hurry(self, until: float) -> None:
+        with suppress(RuntimeError):  # it is not being waited for
+            self._limit.reschedule(until)
 
     def drain(self, reason: str) -> None:
         """Ask the graph to stop at its next super-step; the run then goes back."""
@@ -156,8 +164,20 @@ class Attempt:
     async def _outcome(self) -> tuple[Outcome, bytes | None]:
         """Run the graph to its end, whatever end that is; what the thread shows then, and what
         waiters get."""
-        work = await work_of(self.claimed, self._saver)
-        async with self._tools.registry.open(
+        try:
+            work = await work_of(self.claimed, self._saver)
+            async with AsyncExitStack() as stack:
+                graph = await self._opened(stack, work)
+                return await self._lived(graph, work)
+        except (Fenced, Released, Unavailable):
+            raise
+        except Exception as error:
+            # An input that no graph takes, or a factory that fails: trying again would not help.
+            return self._failed(error)
+
+    async def _opened(self, stack: AsyncExitStack, work: Work) -> AnyGraph | None:
+        """The graph, also when its factory takes long; None when the run was stopped meanwhile."""
+        opened = self._tools.registry.open(
             self.claimed.graph_id,
             config=work.config,
             access="threads.create_run",
@@ -165,7 +185,19 @@ class Attempt:
             user=None,
             store=self._store,
             checkpointer=self._saver,
-        ) as graph:
+        )
+        try:
+            async with asyncio.timeout(self._tools.run_s_max) as self._limit:
+                return await stack.enter_async_context(opened)
+        except TimeoutError:
+            if self._limit.expired() and self._stop is not None:
+                return None
+            raise
+
+    async def _lived(self, graph: AnyGraph | None, work: Work) -> tuple[Outcome, bytes | None]:
+        if graph is None:
+            failure, stream = None, None
+        else:
             stream = stream_graph(
                 graph,
                 work.graph_input,
@@ -179,13 +211,15 @@ class Attempt:
                 control=self._control,
             )
             failure = await self._ran(stream)
-            if self._stop is Stop.SUPERSEDED or isinstance(failure, Fenced):
-                raise Fenced("the attempt was told to stop")
-            if isinstance(failure, GraphDrained):
-                raise Released
-            if self._stop is Stop.ROLLBACK:
-                return await self._rolled_back(graph, work)
-            return await self._settled(stream, graph, work, failure)
+        if self._stop is Stop.SUPERSEDED or isinstance(failure, Fenced):
+            raise Fenced("the attempt was told to stop")
+        if isinstance(failure, GraphDrained):
+            raise Released
+        if isinstance(failure, Unavailable):
+            raise failure  # PostgreSQL stayed away: that is no failure of the graph
+        if self._stop is Stop.ROLLBACK:
+            return await self._rolled_back(graph, work)
+        return await self._settled(stream, graph, work, failure)
 
     async def _ran(self, stream: RunStream) -> BaseException | None:
         """Stream the graph; how it failed, as a value. Only our own cancellation stays one."""
@@ -226,16 +260,26 @@ class Attempt:
         return None
 
     async def _settled(
-        self, stream: RunStream, graph: AnyGraph, work: Work, failure: BaseException | None
+        self,
+        stream: RunStream | None,
+        graph: AnyGraph | None,
+        work: Work,
+        failure: BaseException | None,
     ) -> tuple[Outcome, bytes | None]:
-        if failure is None and self._stop is None:
+        if stream is not None and graph is not None and failure is None and self._stop is None:
             state = await settled_after(stream, graph, work.thread)
             return self._ended(Ending.SUCCESS, state), stream.answer()
-        state = await self._state_left(graph, work)
-        if failure is None:
-            error = dumps(_USER_INTERRUPT) if state is not None and state.next else None
-            values = None if state is None else state.values
-            return self._ended(Ending.INTERRUPTED, state, error=error), values
+        state = None if graph is None else await self._state_left(graph, work)
+        if self._stop is None and failure is not None:
+            return self._failed(failure, state)
+        # Also when it failed at being cancelled: whoever asked for the end gets the end.
+        error = dumps(_USER_INTERRUPT) if state is not None and state.next else None
+        values = None if state is None else state.values
+        return self._ended(Ending.INTERRUPTED, state, error=error), values
+
+    def _failed(
+        self, failure: BaseException, state: Settled | None = None
+    ) -> tuple[Outcome, bytes | None]:
         shown = dumps(shown_error(failure))
         log.info("graph.failed", error=type(failure).__name__, exc_info=failure)
         ending = Ending.TIMEOUT if isinstance(failure, RunTimedOut) else Ending.ERROR
@@ -251,10 +295,13 @@ class Attempt:
             log.exception("state.unreadable")
             return None
 
-    async def _rolled_back(self, graph: AnyGraph, work: Work) -> tuple[Outcome, bytes | None]:
+    async def _rolled_back(
+        self, graph: AnyGraph | None, work: Work
+    ) -> tuple[Outcome, bytes | None]:
         """Take back what the run saved: its checkpoints, and so its input."""
         await self._saver.adelete_for_runs([str(self.claimed.run_id)])
-        return self._ended(Ending.ROLLED_BACK, await settled(graph, work.thread)), None
+        state = None if graph is None else await settled(graph, work.thread)
+        return self._ended(Ending.ROLLED_BACK, state), None
 
     def _ended(
         self,
@@ -290,7 +337,13 @@ class Attempt:
         match await self._patiently(about, outcome):
             case Applied():
                 error = None if outcome.error is None else outcome.error.encode()
-                end = end_of(_status_of(outcome.ending), error=error, values=answer)
+                end = end_of(
+                    _status_of(outcome.ending),
+                    error=error,
+                    values=answer,
+                    graph=claimed.graph_id,
+                    waits=outcome.thread_status is ThreadStatus.INTERRUPTED,
+                )
                 self._events.put(EventName.END, end)
                 await self._drained()
                 log.info("run.finished", ending=outcome.ending)

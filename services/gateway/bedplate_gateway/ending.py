@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bedplate_proto.vocabulary import RunStatus
 
 _STATUS = b'{"status":"'
-_ERROR = b'","error":'
+_ERROR = b',"error":'
 # An unescaped quote cannot occur in a JSON text's strings, and an error has no member of this name:
 # the first place where this stands is between the error and the values.
 _VALUES = b',"values":'
@@ -28,11 +28,11 @@ class Ending:
 
 
 def ending_of(data: bytes) -> Ending:
-    """The data of an `end` event: `{"status":…,"error":…,"values":…}`, in this order."""
+    """The data of an `end` event, as `bus.event_line.end_of` writes it."""
     error_at = data.index(_ERROR)
     values_at = data.index(_VALUES, error_at)
     return Ending(
-        status=RunStatus(data[len(_STATUS) : error_at].decode()),
+        status=RunStatus(data[len(_STATUS) : data.index(b'"', len(_STATUS))].decode()),
         error=_or_none(data[error_at + len(_ERROR) : values_at]),
         values=_or_none(data[values_at + len(_VALUES) : -1]),
     )

@@ -1,6 +1,7 @@
 """Server-sent events: frames made of names and JSON texts, and which of them a reader wants.
 
-Source: contract streaming.md 1.1–1.6; https://html.spec.whatwg.org/multipage/server-sent-events.html
+Source: contract streaming.md 1.1–1.6;
+https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 from __future__ import annotations
