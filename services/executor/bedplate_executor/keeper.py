@@ -241,7 +241,7 @@ class Keeper:
                     self._bus,
                     RunAddress(run.tenant, run.thread_id, run.run_id),
                     attempt=run.attempt,
-                    closing=closing_of_failed_run(EXHAUSTED_ERROR.encode()),
+                    closing=closing_of_failed_run(EXHAUSTED_ERROR.encode(), graph=run.graph_id),
                     limit_s=_CLOSE_S_MAX,
                 )
 
