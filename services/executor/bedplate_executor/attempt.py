@@ -186,8 +186,10 @@ class Attempt:
             store=self._store,
             checkpointer=self._saver,
         )
+        # One that was stopped before it began is opened for its state alone.
+        limit_s = self._tools.run_s_max if self._stop is None else self._tools.cancel_s
         try:
-            async with asyncio.timeout(self._tools.run_s_max) as self._limit:
+            async with asyncio.timeout(limit_s) as self._limit:
                 return await stack.enter_async_context(opened)
         except TimeoutError:
             if self._limit.expired() and self._stop is not None:

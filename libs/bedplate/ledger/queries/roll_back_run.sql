@@ -12,7 +12,7 @@ WITH thread AS MATERIALIZED (
  RETURNING runs.run_id, runs.thread_id, found.runs_active
 ), settled AS (
     UPDATE threads
-       SET "values" = $3::jsonb, interrupts = $4::jsonb, error = NULL, settled_status = $5::text,
+       SET "values" = coalesce($3::jsonb, threads."values"), interrupts = $4::jsonb, error = NULL, settled_status = $5::text,
            status = CASE WHEN removed.runs_active > 1 THEN 'busy' ELSE $5::text END,
            runs_active = threads.runs_active - 1, current_run = NULL,
            events_n = greatest(threads.events_n, $10::bigint),
