@@ -35,8 +35,9 @@ _PROBATION_S = 10.0
 # Workers that die at start are started again more and more slowly.
 _RESTART_S_MAX = 30.0
 # A spare is made when the first runs have had the processor for themselves.
-_SPARE_AFTER_S = 2.0
+_SPARE_AFTER_S = 1.0
 _SUSPECTS_KNOWN_MAX = 1000
+_ABSENT_S_MAX = 3.0
 
 
 class Unloadable(Exception):
@@ -108,11 +109,16 @@ class Crew:
     def worker_of(self, run_id: UUID) -> WorkerProcess | None:
         return next((worker for worker in self.workers if run_id in worker.held), None)
 
-    def least_busy(self) -> WorkerProcess:
-        """For a question. Raises `Unavailable` when every worker is away or stands still."""
-        able = [worker for worker in self.open_workers if worker.stall is None]
-        if not able:
-            raise Unavailable("no worker is ready", retry_s=2.0)
+    async def least_busy(self) -> WorkerProcess:
+        """For a question; waits a little for a worker that is being replaced. Raises `Unavailable`
+        when all stay away or stand still."""
+        try:
+            async with asyncio.timeout(_ABSENT_S_MAX):
+                while not (able := [one for one in self.open_workers if one.stall is None]):
+                    self._moved.clear()
+                    await self._moved.wait()
+        except TimeoutError:
+            raise Unavailable("no worker is ready", retry_s=2.0) from None
         return min(able, key=lambda worker: (worker.lag_s > 0.2, len(worker.held)))
 
     # -- runs
@@ -206,7 +212,7 @@ class Crew:
         if needs_extra and len(kept) + self._hiring <= self._size:
             self._tasks.start(self._hire(), "hire")
         idle = [worker for worker in ready if not worker.held]
-        if not needs_extra and len(kept) > self._size and idle:
+        if not needs_extra and len(ready) > self._size and idle:
             idle[0].is_retiring = True
             idle[0].close()
 

@@ -278,7 +278,8 @@ class Keeper:
 
     async def ask(self, verb: str, body: bytes) -> bytes:
         """Pass a question on to a worker that can answer."""
-        return await self.crew.least_busy().ask(verb, body, limit_s=QUESTION_S_MAX)
+        worker = await self.crew.least_busy()
+        return await worker.ask(verb, body, limit_s=QUESTION_S_MAX)
 
     async def ready(self) -> str | None:
         if not self.crew.open_workers:

@@ -73,8 +73,7 @@ class Settings(BackboneSettings):
     worker_memory_bytes_max: int = Field(
         4 * GIB,
         ge=0,
-        description="Bytes of memory a worker may allocate; 0 for no limit. More is a MemoryError"
-        " in the run that asks for it.",
+        description="Bytes a worker may allocate; 0: no limit. More is a MemoryError in its run.",
     )
     worker_connections_max: int = Field(
         4, ge=2, le=100, description="PostgreSQL connections of one worker."

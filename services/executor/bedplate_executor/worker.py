@@ -15,13 +15,14 @@ import asyncio
 import faulthandler
 import gc
 import importlib
+import os
 import resource
 import signal
 import socket
 import sys
 import sysconfig
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 from uuid import UUID
 
@@ -71,6 +72,9 @@ def main(link_fd: int, pulse_fd: int) -> None:
     # SIG_IGN: programs that users' tools start would inherit it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _left_to_the_keeper)
+    # With this the library tells the saver which types a graph's state has, and only those revive
+    # from a checkpoint; it is read when the library is imported.
+    os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
     if settings.worker_memory_bytes_max:
         limit = settings.worker_memory_bytes_max
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -170,12 +174,13 @@ class _Worker:
             settings, name="worker", connections_max=settings.worker_connections_max
         )
         graphs = Tasks("graphs", drain_s=0.0)
-        for part in (*backbone.resources, graphs, self._running):
+        committer = Committer(backbone.pool)
+        for part in (*backbone.resources, aclosing(committer), graphs, self._running):
             await stack.enter_async_context(part)
         saver = PostgresSaver(
-            backbone.pool, Committer(backbone.pool), serde=serde_from_config(project.checkpointer)
+            backbone.pool, committer, serde=serde_from_config(project.checkpointer)
         )
-        store = PostgresStore(backbone.pool)
+        store = PostgresStore(backbone.pool, ttl=project.store.get("ttl"))
         self._tools = Tools(
             registry=registry,
             saver=saver,
