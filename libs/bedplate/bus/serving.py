@@ -4,10 +4,14 @@ An order's handler takes the order's model and returns bytes (JSON as it is), a 
 it raises goes back to the asker. A fact's handler takes the fact's model; what it raises decides
 about redelivery: `Unavailable` and unknown exceptions come back after a growing delay, `Refused`
 and a malformed body go to DEAD with their reason.
+
+FastStream hands over one message after the other. Its own concurrency costs twice what the rest of
+it does, so what runs side by side is ours: orders in tasks of a group, facts in pulled batches.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +23,6 @@ import orjson
 import structlog
 from faststream import AckPolicy
 from faststream.nats import ConsumerConfig, JStream, NatsBroker, NatsMessage, PullSub
-from faststream.response import Response
 from pydantic import BaseModel, ValidationError
 
 from bedplate.kernel.errors import BedplateError, Refused, Unavailable
@@ -41,6 +44,8 @@ from .refusals import order_error
 log = structlog.get_logger()
 
 _START_S_MAX = 5.0
+# Orders under way when the service stops have this long.
+_STOP_S_MAX = 10.0
 
 Verb = Callable[[Any], Awaitable[Any]]
 
@@ -57,7 +62,8 @@ class Order:
 
 @dataclass(frozen=True)
 class Listen:
-    """`verb` hears every fact of `subject` through a durable consumer, `workers` at a time."""
+    """`verb` hears every fact of `subject` through a durable consumer, up to `workers` pulled and
+    handled together; one that takes long holds up the next ones."""
 
     subject: Subject
     consumer: Consumer
@@ -96,6 +102,7 @@ class Served:
         self._transient = (OSError, TimeoutError, *transient)
         self._rng = Random()
         self._service = service
+        self._answers = asyncio.TaskGroup()
         self._broker = NatsBroker(
             url.split(","),
             name=f"{service}-routes",
@@ -104,7 +111,7 @@ class Served:
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.25,  # pyright: ignore[reportArgumentType]
             ping_interval=10,
-            graceful_timeout=10.0,
+            graceful_timeout=_STOP_S_MAX,
             ack_policy=AckPolicy.MANUAL,
         )
         for route in routes:
@@ -112,6 +119,7 @@ class Served:
 
     async def start(self) -> None:
         """Returns when the broker knows every subscription: from then on orders find us."""
+        await self._answers.__aenter__()
         await self._broker.start()
         # A request leaves the connection behind the subscriptions, which a flush does not (facts,
         # infra.md 2.5). Nobody listens, so the broker itself answers at once.
@@ -119,7 +127,11 @@ class Served:
             await self._broker.request(b"", self._bus.client.new_inbox(), timeout=_START_S_MAX)
 
     async def stop(self) -> None:
+        """Take nothing more, and finish what was taken, within its limit."""
         await self._broker.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S_MAX):
+                await self._answers.__aexit__(None, None, None)
 
     async def __aenter__(self) -> Served:
         await self.start()
@@ -136,11 +148,10 @@ class Served:
                 subscribe = self._broker.subscriber(
                     subject.everywhere(prefix),
                     queue=self._service,
-                    max_workers=workers,
                     decoder=_whole,
-                    no_reply=False,
+                    no_reply=True,
                 )
-                subscribe(self._answering(subject, verb))
+                subscribe(self._answering(subject, verb, workers=workers))
             case Hint(subject, verb):
                 subscribe = self._broker.subscriber(
                     subject.everywhere(prefix), decoder=_whole, no_reply=True
@@ -152,34 +163,41 @@ class Served:
                     f"{prefix}.{VERSION}.{consumer.filter}",
                     stream=JStream(self._bus.stream(consumer.stream), declare=False),
                     durable=consumer.name,
-                    pull_sub=PullSub(batch_size=1, timeout=5.0),
+                    pull_sub=PullSub(batch_size=workers, timeout=5.0),
                     config=ConsumerConfig(
                         ack_wait=consumer.ack_wait_s,
                         max_ack_pending=consumer.ack_pending_max,
                         max_deliver=consumer.deliver_max,
                     ),
-                    max_workers=workers,
                     decoder=_whole,
                     no_reply=True,
                 )
                 subscribe(self._listening(subject, consumer, verb))
 
     def _answering(
-        self, subject: Subject, verb: Verb
-    ) -> Callable[[NatsMessage], Awaitable[Response]]:
+        self, subject: Subject, verb: Verb, *, workers: int
+    ) -> Callable[[NatsMessage], Awaitable[None]]:
         model = subject.message
+        room = asyncio.Semaphore(workers)
 
-        async def answer(message: NatsMessage) -> Response:
+        async def answer(message: NatsMessage) -> None:
             try:
                 body = await self._body(message)
-                return await self._reply(await verb(model.model_validate_json(body)))
+                reply = await self._packed(await verb(model.model_validate_json(body)))
             except Exception as error:
                 told = order_error(error, transient=self._transient)
                 if told.kind == "internal":
                     log.exception("order.failed", order=subject.rest)
-                return _response(told.model_dump_json().encode(), {ERROR_HEADER: told.kind})
+                reply = told.model_dump_json().encode(), {ERROR_HEADER: told.kind}
+            finally:
+                room.release()
+            await self._reply(message, *reply)
 
-        return answer
+        async def take(message: NatsMessage) -> None:
+            await room.acquire()
+            self._answers.create_task(answer(message))
+
+        return take
 
     def _hinted(self, subject: Subject, verb: Verb) -> Callable[[NatsMessage], Awaitable[None]]:
         async def hinted(message: NatsMessage) -> None:
@@ -244,7 +262,7 @@ class Served:
             return await self._bus.unpacked(message.raw_message)
         return message.body
 
-    async def _reply(self, answer: Any) -> Response:
+    async def _packed(self, answer: Any) -> tuple[bytes, dict[str, str]]:
         if isinstance(answer, BaseModel):
             body = answer.model_dump_json().encode()
         elif isinstance(answer, bytes):
@@ -255,20 +273,27 @@ class Served:
             assert answer is None, type(answer)
             body = b"{}"
         if len(body) <= MESSAGE_BYTES_MAX:
-            return _response(body, {})
+            return body, {}
         if self._bus.carrier is None:
             raise Refused("the answer is larger than a message may be")
-        return _response(b"", {PARCEL_HEADER: str(await self._bus.carrier.put(body))})
+        return b"", {PARCEL_HEADER: str(await self._bus.carrier.put(body))}
+
+    async def _reply(self, message: NatsMessage, body: bytes, headers: dict[str, str]) -> None:
+        """The asker repeats an order whose answer is lost."""
+        if not (asker := message.raw_message.reply):
+            return
+        try:
+            await self._bus.client.publish(
+                asker, body, headers={"content-type": "application/json", **headers}
+            )
+        except (nats.errors.Error, OSError) as error:
+            log.warning("answer.lost", why=f"{type(error).__name__}: {error}")
 
 
 async def _whole(message: NatsMessage) -> NatsMessage:
     """The handler gets the message as it came: it knows its model, and decodes faster than a
     guess."""
     return message
-
-
-def _response(body: bytes, headers: dict[str, str]) -> Response:
-    return Response(body, headers={"content-type": "application/json", **headers})
 
 
 __all__ = ["Hint", "Listen", "Message", "Order", "Route", "Served"]
