@@ -34,6 +34,9 @@ def build() -> Service:
     metrics.gauge(
         "workers.open", "Workers that take runs.", read=lambda: len(keeper.crew.open_workers)
     )
+    metrics.gauge(
+        "workers.spare", "Processes that can become a worker at once.", read=keeper.crew.warm_spares
+    )
 
     return Service(
         name="executor",

@@ -262,11 +262,17 @@ class Crew:
     def close_all(self) -> None:
         self.is_stopping = True
         for worker in self.all_processes:
-            worker.close()
+            if worker.ready.done():
+                worker.close()
+            else:
+                worker.kill()  # it is importing, and has nothing to finish
 
     @property
     def all_processes(self) -> list[WorkerProcess]:
         return [*self.workers, *([self._spare] if self._spare is not None else [])]
+
+    def warm_spares(self) -> int:
+        return int(self._spare is not None and self._spare.is_warm)
 
     def replace_stalled(self, worker: WorkerProcess) -> None:
         """Somebody else takes new runs while this one stands still."""

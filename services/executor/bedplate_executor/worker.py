@@ -150,6 +150,7 @@ class _Worker:
             if head["do"] == "load":
                 return True
             _warm(head["libraries"])
+            link.send({"is": "warm"})
         return False
 
     async def _open(self, stack: AsyncExitStack, link: Link) -> None:

@@ -57,6 +57,7 @@ class WorkerProcess:
         self.graphs: list[dict[str, Any]] = []
         self.libraries: list[str] = []
         """The modules that the project brought along from outside itself, in order of import."""
+        self.is_warm = False
         self.is_retiring = False
         """Given nothing new; ends when its runs are over (reload) or handed on (shutdown)."""
         self.lag_s = 0.0
@@ -160,6 +161,8 @@ class WorkerProcess:
                 self.graphs, self.libraries = head["graphs"], head["libraries"]
                 self.heard_at = asyncio.get_running_loop().time()
                 self.ready.set_result(None)
+            case "warm":
+                self.is_warm = True
             case "unloadable":
                 self.unloadable = head["why"]
             case "closed":
