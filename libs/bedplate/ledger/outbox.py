@@ -8,6 +8,7 @@ transaction commits late (facts, infra.md 3.6).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,9 @@ from bedplate.sql import Statements
 
 log = structlog.get_logger()
 _sql = Statements("bedplate.ledger")
+# How long acknowledged rows are gathered. Well below the age at which the relay takes a row for
+# forgotten (1 s).
+_GATHER_S = 0.2
 _NOT_DONE = (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -89,9 +93,10 @@ class Outbox:
 
     async def _delete(self) -> None:
         """Delete what was acknowledged, all in one statement; what arrives meanwhile goes with the
-        next one."""
+        next one. Nobody waits for it, so it keeps off the way of the commits somebody waits for."""
         try:
             while self._acknowledged:
+                await asyncio.sleep(_GATHER_S)
                 batch, self._acknowledged = self._acknowledged, []
                 try:
                     await self._pool.execute(_sql["delete_outbox"], batch)
