@@ -39,6 +39,8 @@ QUESTION_S_MAX = 25.0
 _CLOSE_S_MAX = 2.0
 # Before a lease ends we stop by ourselves: a write is refused anyway, but a tool's effect is not.
 _LEASE_MARGIN_S = 1.0
+# Longer than this between two looks at the workers: the keeper itself was stopped.
+_ABSENT_S = 2.0
 # More failures than any run has: the death is counted, and ends nothing.
 _NEVER = 2**31 - 1
 
@@ -63,7 +65,7 @@ class Keeper:
             changed=self._slots_changed,
         )
         self.tickets = Tickets(bus, free=self.crew.free_slots)
-        self._renewed_at = asyncio.get_running_loop().time()
+        self._renewed_at = self._watched_at = asyncio.get_running_loop().time()
         self.graphs_changed: Callable[[], None] = lambda: None
         """Set to the poke of the loop that registers them."""
         self._registered: list[dict[str, Any]] | None = None
@@ -166,6 +168,12 @@ class Keeper:
     async def watch(self) -> None:
         """A loop's tick: report workers that stand still, replace and at last kill them."""
         now = asyncio.get_running_loop().time()
+        watched_at, self._watched_at = self._watched_at, now
+        if now - watched_at > _ABSENT_S:
+            # It was we who stood still (a paused container): what they said meanwhile is unread.
+            for worker in self.crew.workers:
+                worker.heard_at = now
+            return
         for worker in list(self.crew.workers):
             if not worker.ready.done() or worker.process.poll() is not None:
                 continue

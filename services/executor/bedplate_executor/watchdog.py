@@ -25,6 +25,9 @@ import orjson
 
 PULSE_S = 0.5
 _STACK_FRAMES_MAX = 40
+# A pulse line is read as a line, which has a limit; a line of users' source may be of any length.
+_STACK_CHARS_MAX = 16_000
+_ABSENT_S = PULSE_S + 1.5
 
 current_run: ContextVar[str | None] = ContextVar("current_run", default=None)
 """The run on whose behalf this code executes, in any task or thread it started."""
@@ -65,8 +68,15 @@ class Watchdog:
         self._loop.call_later(PULSE_S / 2, self._tick)
 
     def _watch(self) -> None:
+        watched_at = time.monotonic()
         while True:
-            lag_s = time.monotonic() - self._ticked_at
+            now = time.monotonic()
+            if now - watched_at > _ABSENT_S:
+                # The whole process was stopped (a paused container), or the interpreter was kept by
+                # a C call that is over: the loop has had no chance yet.
+                self._ticked_at = now
+            watched_at = now
+            lag_s = now - self._ticked_at
             report: dict[str, Any] = {"lag_s": round(lag_s, 3)}
             if lag_s > self._report_s:
                 report |= self._culprit()
@@ -84,4 +94,4 @@ class Watchdog:
         frame: FrameType | None = frames.get(self._thread_id)
         stack = traceback.format_stack(frame)[-_STACK_FRAMES_MAX:] if frame else []
         run_id = _runs_of_tasks.get(task) if task is not None else None
-        return {"run_id": run_id, "stack": "".join(stack)}
+        return {"run_id": run_id, "stack": "".join(stack)[-_STACK_CHARS_MAX:]}
