@@ -70,7 +70,8 @@ async def migrate(connection: Any, migrations: list[Migration]) -> list[Migratio
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS bedplate_migrations ("
-            " component text NOT NULL, number int NOT NULL, name text NOT NULL, checksum text NOT NULL,"
+            " component text NOT NULL, number int NOT NULL, name text NOT NULL,"
+            " checksum text NOT NULL,"
             " applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (component, number))"
         )
         rows = await connection.fetch("SELECT component, number, checksum FROM bedplate_migrations")
@@ -91,8 +92,8 @@ async def migrate(connection: Any, migrations: list[Migration]) -> list[Migratio
                 fresh.append(migration)
             elif before != migration.checksum:
                 raise Conflict(
-                    f"migration {migration.component}/{migration.number:04d}_{migration.name} was applied"
-                    " with another text: restore the file, or add a new migration"
+                    f"migration {migration.component}/{migration.number:04d}_{migration.name} was"
+                    " applied with another text: restore the file, or add a new migration"
                 )
         return fresh
 

@@ -20,7 +20,6 @@ OWNERS = {
     "assistants": GATEWAY,
     "assistant_versions": GATEWAY,
     "graphs": GATEWAY,
-    "graphs": GATEWAY,
     "store": GRAPHS,
     "store_vectors": GRAPHS,
     "store_migrations": GRAPHS,

@@ -62,6 +62,8 @@ async def test_many_followers_share_one_subscription(events: Any, all_of: Any) -
         readings = [group.create_task(follow()) for _ in range(20)]
         for _ in readings:
             await ready.acquire()
+        # The writer is a stranger: an answer on the readers' connection says that they subscribed.
+        await events.log.last(address)
         await events.write(address, ("a", b"1"), END)
     assert all(reading.result() == [1, 2] for reading in readings)
     # Two events live in at most two messages; twenty subscriptions would have got forty.
