@@ -27,7 +27,7 @@ from bedplate_proto.subjects import RunAddress
 from bedplate_proto.vocabulary import EventName, RunStatus
 
 from .broker import PUBLISH_S_MAX, Bus
-from .event_line import end_of, event_of, line_of
+from .event_line import Event, end_of, event_of, line_of
 
 log = structlog.get_logger()
 
@@ -62,21 +62,54 @@ class EventWriter:
         self.n = base_n
         """Number of the last event that was put."""
 
-    async def open(self, *, continues: bool) -> None:
-        """Find where an earlier attempt stopped, if there was one; else start at the base."""
+    async def open(self, *, continues: bool, first: tuple[str, bytes]) -> None:
+        """Write the first event: at the base, or after what an earlier attempt has written.
+
+        In the second case it returns when the event is stored, because that shuts the earlier
+        attempt out: whatever it still sends follows a message that is no longer the last one.
+        Before, a zombie could take our first number. Raises `Fenced` when a later attempt was here.
+        """
         if not continues:
+            self.put(*first)
             return
-        last = await self._last_message()
+        base_n, sent, failures = self.n, b"", 0
+        rest: list[tuple[bytes, bool]] = []
+        while True:
+            last = await self._last_message()
+            if last is not None and last[1] == sent:
+                self._last_sequence = last[0]
+                break
+            self._last_sequence, self.n = await self._place_after(last, base_n)
+            line = line_of(self.n + 1, self._attempt, *first)
+            (sent, _), *rest = _messages([line])
+            problem = await self._tried(sent, is_continued=False)
+            if problem is None:
+                break
+            if problem.get("err_code") != _WRONG_LAST_SEQUENCE:
+                failures += 1
+                await self._wait_a_little(failures, problem)
+        self.n += 1
+        for body, is_continued in rest:
+            await self._publish(body, is_continued)
+
+    async def _place_after(
+        self, last: tuple[int, bytes, bool] | None, base_n: int
+    ) -> tuple[int, int]:
+        """Sequence and number of the newest message of an earlier attempt."""
+        skipped_n = base_n + EVENTS_SKIPPED * self._attempt
         if last is None:
-            self.n += EVENTS_SKIPPED * self._attempt
-            return
-        self._last_sequence, body, is_inside_line = last
-        if is_inside_line or not body.endswith(b"\n"):
+            return 0, skipped_n
+        sequence, body, _ = last
+        if not _ends_whole(last):
             # The attempt died in, or just after, a line of several messages: its number is not
             # here. Readers drop half a line when the next message does not go on with it.
-            self.n += EVENTS_SKIPPED * self._attempt
-            return
-        self.n = max(self.n, event_of(body[:-1].rsplit(b"\n", 1)[-1], 0).n)
+            if not await self._still_ours():
+                raise Fenced("another attempt owns the run", subject=self._subject)
+            return sequence, skipped_n
+        event = _last_event(body)
+        if event.attempt > self._attempt:
+            raise Fenced("a later attempt writes this run's events", subject=self._subject)
+        return sequence, max(base_n, event.n)
 
     def put(self, name: str, data: bytes) -> None:
         """Number an event and queue it. Await `room` now and then."""
@@ -116,40 +149,47 @@ class EventWriter:
 
     async def _publish(self, body: bytes, is_continued: bool) -> None:
         failures = 0
-        while True:
-            headers = {"Nats-Expected-Last-Subject-Sequence": str(self._last_sequence)}
-            if is_continued:
-                headers[CONTINUES_HEADER] = "1"
-            try:
-                reply = await self._bus.client.request(
-                    self._subject, body, timeout=PUBLISH_S_MAX, headers=headers
-                )
-                answer: dict[str, Any] = orjson.loads(reply.data)
-            except (TimeoutError, nats.errors.Error, OSError) as error:
-                answer = {"error": {"description": f"{type(error).__name__}: {error}"}}
-            if (problem := answer.get("error")) is None:
-                self._last_sequence = answer["seq"]
-                return
+        while (problem := await self._tried(body, is_continued=is_continued)) is not None:
             if problem.get("err_code") == _WRONG_LAST_SEQUENCE and await self._is_settled(body):
                 return
             failures += 1
-            if failures == 1:
-                log.warning("events.delayed", subject=self._subject, why=problem.get("description"))
-            await asyncio.sleep(min(_RETRY_S * failures, 2.0))
+            await self._wait_a_little(failures, problem)
+
+    async def _tried(self, body: bytes, *, is_continued: bool) -> dict[str, Any] | None:
+        """Publish once, after the message we know as the last one; the problem, if any."""
+        headers = {"Nats-Expected-Last-Subject-Sequence": str(self._last_sequence)}
+        if is_continued:
+            headers[CONTINUES_HEADER] = "1"
+        try:
+            reply = await self._bus.client.request(
+                self._subject, body, timeout=PUBLISH_S_MAX, headers=headers
+            )
+            answer: dict[str, Any] = orjson.loads(reply.data)
+        except (TimeoutError, nats.errors.Error, OSError) as error:
+            return {"description": f"{type(error).__name__}: {error}"}
+        if (problem := answer.get("error")) is None:
+            self._last_sequence = answer["seq"]
+        return problem
+
+    async def _wait_a_little(self, failures: int, problem: dict[str, Any]) -> None:
+        if failures == 1:
+            log.warning("events.delayed", subject=self._subject, why=problem.get("description"))
+        await asyncio.sleep(min(_RETRY_S * failures, 2.0))
 
     async def _is_settled(self, body: bytes) -> bool:
         """The subject's last message is not the one we wrote last. True: this body is stored
         already.
 
-        False: publish again, after the message that is there (the broker lost or aged out what we
-        had written).
+        False: publish again, after the message that is there: the broker lost or aged out what we
+        had written, or a zombie got one in between (it may after a wipe, when sequences count anew
+        and happen to meet). Who owns the run is for PostgreSQL to say.
         """
         last = await self._last_message()
         if last is not None and last[1] == body:
             self._last_sequence = last[0]
             return True
-        if last is not None and last[0] > self._last_sequence:
-            raise Fenced("another attempt writes this run's events", subject=self._subject)
+        if last is not None and _ends_whole(last) and _last_event(last[1]).attempt > self._attempt:
+            raise Fenced("a later attempt writes this run's events", subject=self._subject)
         if not await self._still_ours():
             raise Fenced("another attempt owns the run", subject=self._subject)
         self._last_sequence = 0 if last is None else last[0]
@@ -170,6 +210,17 @@ class EventWriter:
             if headers.get("Status") == "404":
                 return None
             return int(headers["Nats-Sequence"]), reply.data, CONTINUES_HEADER in headers
+
+
+def _ends_whole(message: tuple[int, bytes, bool]) -> bool:
+    """Whether the message holds the whole of its last line."""
+    _, body, is_inside_line = message
+    return body.endswith(b"\n") and not is_inside_line
+
+
+def _last_event(body: bytes) -> Event:
+    """The newest event of a message that ends with a whole line."""
+    return event_of(body[:-1].rsplit(b"\n", 1)[-1], 0)
 
 
 def _messages(lines: list[bytes]) -> list[tuple[bytes, bool]]:
@@ -215,10 +266,13 @@ async def close_events(
     writer = EventWriter(bus, address, attempt=attempt, base_n=base_n, still_ours=ours)
     with suppress(TimeoutError, Fenced):
         async with asyncio.timeout(limit_s):
-            await writer.open(continues=attempt > 0)
+            rest = closing
+            if attempt > 0:
+                await writer.open(continues=True, first=closing[0])
+                rest = closing[1:]
             lines = [
                 line_of(writer.n + k if attempt else 0, attempt, name, data)
-                for k, (name, data) in enumerate(closing, start=1)
+                for k, (name, data) in enumerate(rest, start=1)
             ]
             await writer.send(lines)
 

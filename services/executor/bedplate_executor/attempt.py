@@ -25,7 +25,7 @@ from bedplate.graphs.failures import shown_error
 from bedplate.graphs.fence import AttemptFence
 from bedplate.graphs.introspection import Settled, settled, settled_after
 from bedplate.graphs.library import GraphDrained, RunControl
-from bedplate.graphs.modes import RunStream, stream_graph
+from bedplate.graphs.modes import RunStream
 from bedplate.graphs.patience import is_passing
 from bedplate.graphs.registry import Registry
 from bedplate.graphs.saver import PostgresSaver
@@ -152,9 +152,9 @@ class Attempt:
         self._control.request_drain(reason)
 
     async def _live(self) -> None:
-        await self._events.open(continues=self.claimed.attempt > 1)
         about = {"run_id": str(self.claimed.run_id), "attempt": self.claimed.attempt}
-        self._events.put(EventName.METADATA, dumps(about))
+        first = (EventName.METADATA, dumps(about))
+        await self._events.open(continues=self.claimed.attempt > 1, first=first)
         outcome, answer = await self._outcome()
         if outcome.error is not None and outcome.ending is Ending.ERROR:
             self._events.put(EventName.ERROR, outcome.error.encode())
@@ -200,18 +200,7 @@ class Attempt:
         if graph is None:
             failure, stream = None, None
         else:
-            stream = stream_graph(
-                graph,
-                work.graph_input,
-                work.config,
-                context=work.context_for(graph),
-                modes=work.modes,
-                subgraphs=work.subgraphs,
-                durability=work.durability,
-                interrupt_before=work.interrupt_before,
-                interrupt_after=work.interrupt_after,
-                control=self._control,
-            )
+            stream = work.stream(graph, control=self._control)
             failure = await self._ran(stream)
         if self._stop is Stop.SUPERSEDED or isinstance(failure, Fenced):
             raise Fenced("the attempt was told to stop")

@@ -56,21 +56,28 @@ class Events:
 
     @asynccontextmanager
     async def writing(
-        self, address: RunAddress, *, attempt: int = 1, base_n: int = 0
+        self,
+        address: RunAddress,
+        *,
+        attempt: int = 1,
+        base_n: int = 0,
+        first: tuple[str, bytes] | None = None,
     ) -> AsyncGenerator[EventWriter]:
-        """An open writer that is pumped; drained at the end."""
+        """A writer that is pumped, and opened if there is a first event; drained at the end."""
         writer = self.writer(address, attempt=attempt, base_n=base_n)
-        await writer.open(continues=attempt > 1)
         async with asyncio.TaskGroup() as group:
             pumping = group.create_task(writer.pump())
+            if first is not None:
+                await writer.open(continues=attempt > 1, first=first)
             yield writer
             async with asyncio.timeout(PATIENCE_S):
                 await writer.drain()
             pumping.cancel()
 
     async def write(self, address: RunAddress, *events: tuple[str, bytes], **kind: Any) -> None:
-        async with self.writing(address, **kind) as writer:
-            for name, data in events:
+        first, *others = events
+        async with self.writing(address, first=first, **kind) as writer:
+            for name, data in others:
                 writer.put(name, data)
 
     async def read(self, address: RunAddress, **position: Any) -> list[Event]:

@@ -138,6 +138,92 @@ async def test_a_first_attempt_that_never_wrote_is_fenced_too(events: Any) -> No
         await zombie.pump()
 
 
+@pytest.mark.parametrize("late", [0, 1, 2, 5, 20])
+async def test_a_zombie_that_writes_while_the_next_attempt_opens_takes_none_of_its_numbers(
+    events: Any, late: int
+) -> None:
+    for _ in range(8):
+        address = events.address()
+        zombie = events.writer(address, is_ours=False)
+        await zombie.open(continues=False, first=("a", b"1"))
+        owner = events.writer(address, attempt=2)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            pumping = group.create_task(until_fenced(zombie))
+            await zombie.drain()
+            opening = group.create_task(owner.open(continues=True, first=("metadata", b"2")))
+            for _ in range(late):
+                zombie.put("late", b"0")
+                await asyncio.sleep(0)
+            await opening
+            zombie.put("too late", b"0")
+            assert await pumping
+        await owner.send([line_of(owner.n + 1, 2, *END)])
+        found = await events.read(address)
+        assert [event.name for event in found if event.attempt == 2] == ["metadata", "end"]
+        assert [event.n for event in found] == list(range(1, len(found) + 1))
+        assert [event.attempt for event in found] == sorted(event.attempt for event in found)
+        assert "too late" not in {event.name for event in found}
+
+
+async def until_fenced(writer: Any) -> bool:
+    try:
+        await writer.pump()
+    except Fenced:
+        return True
+    return False
+
+
+async def test_a_zombie_that_opens_late_is_fenced_by_the_attempt_that_has_written(
+    events: Any,
+) -> None:
+    address = events.address()
+    await events.write(address, ("a", b"1"))
+    await events.write(address, ("c", b"3"), attempt=3)
+    zombie = events.writer(address, attempt=2)
+    with pytest.raises(Fenced):
+        await zombie.open(continues=True, first=("b", b"2"))
+    long = b'"%b"' % (b"x" * (MESSAGE_BYTES_MAX + 5))
+    await events.write(address, ("long", long), attempt=3)
+    zombie = events.writer(address, attempt=2, is_ours=False)
+    with pytest.raises(Fenced):
+        await zombie.open(continues=True, first=("b", b"2"))
+
+
+async def test_the_owner_goes_on_after_what_a_zombie_got_in_between(events: Any) -> None:
+    """Possible after a wipe, when the sequences of the new stream meet those of the old one."""
+    address = events.address()
+    async with events.writing(address, attempt=2, first=("a", b"1")) as owner:
+        await owner.drain()
+        await events.put_raw(address, line_of(1, 1, "late", b"0"))
+        owner.put(*END)
+    assert [event.name for event in await events.read(address)] == ["a", "end"]
+
+
+async def test_an_opening_whose_answer_was_lost_writes_its_event_once(events: Any) -> None:
+    address = events.address()
+    await events.write(address, ("a", b"1"))
+    proxy = events.writer(address, attempt=2)
+    lost = 0
+    request = proxy._bus.client.request
+
+    async def loses_one_answer(subject: str, *args: Any, **kwargs: Any) -> Any:
+        nonlocal lost
+        reply = await request(subject, *args, **kwargs)
+        if subject.startswith("bedplate.v1.ev.") and lost == 0:
+            lost += 1
+            raise TimeoutError
+        return reply
+
+    proxy._bus.client.request = loses_one_answer
+    try:
+        await proxy.open(continues=True, first=("metadata", b"2"))
+    finally:
+        proxy._bus.client.request = request
+    await proxy.send([line_of(proxy.n + 1, 2, *END)])
+    found = await events.read(address)
+    assert parts(found) == [(1, 1, "a"), (2, 2, "metadata"), (3, 2, "end")]
+
+
 async def test_an_attempt_that_finds_its_events_gone_asks_whether_the_run_is_still_its(
     events: Any,
 ) -> None:
