@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from uuid import uuid4
 import httpx
 import orjson
 import pytest
+from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
+from bedplate.devstack.stack import Stack
 from bedplate.testing.eventually import eventually
 
 
@@ -360,3 +363,45 @@ async def test_a_cancelled_stream_closes_without_an_error(
         await client.runs.cancel(thread, run_id)
         rest = [line async for line in lines]
     assert not any("event: error" in line for line in rest)
+
+
+async def test_a_gateway_that_restarts_costs_its_clients_nothing(stack: Stack) -> None:
+    """The SDK takes up its stream by itself, without a hole and without a double."""
+    await asyncio.to_thread(stack.start_service, "gateway", replica=2)
+    try:
+        async with get_client(url=stack.url_of("gateway", replica=2)) as second:
+            thread = (await second.threads.create())["thread_id"]
+            tokens: list[str] = []
+            restart: asyncio.Task[None] | None = None
+            async for part in second.runs.stream(
+                thread, "tokens", input={"n": 120, "pause_s": 0.02},
+                stream_mode="messages-tuple", stream_resumable=True,
+            ):  # fmt: skip
+                if part.event == "messages":
+                    tokens.append(part.data[0]["content"])
+                if len(tokens) == 10 and restart is None:
+                    restart = asyncio.create_task(asyncio.to_thread(_restart, stack))
+            assert restart is not None
+            await restart
+            assert tokens == [f"t{number} " for number in range(120)]
+    finally:
+        await asyncio.to_thread(stack.stop_service, "gateway", replica=2)
+
+
+def _restart(stack: Stack) -> None:
+    assert stack.stop_service("gateway", replica=2) == 0
+    stack.start_service("gateway", replica=2)
+
+
+async def test_two_gateways_show_the_same_event_under_the_same_id(
+    stack: Stack, http: httpx.AsyncClient, thread: str
+) -> None:
+    path, frames = await _resumable(http, thread)
+    await asyncio.to_thread(stack.start_service, "gateway", replica=2)
+    try:
+        base_url = stack.url_of("gateway", replica=2)
+        async with httpx.AsyncClient(base_url=base_url) as other:
+            replayed = await other.get(path, headers={"Last-Event-ID": str(frames[2].id)})
+            assert frames_of(replayed.text) == frames[3:]
+    finally:
+        await asyncio.to_thread(stack.stop_service, "gateway", replica=2)
