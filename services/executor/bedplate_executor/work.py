@@ -12,7 +12,9 @@ from pydantic_core import from_json
 from bedplate.graphs.factories import AnyGraph
 from bedplate.graphs.host import graph_context, run_config, to_input
 from bedplate.graphs.introspection import thread_config
-from bedplate.graphs.library import CheckpointTuple, RunnableConfig
+from bedplate.graphs.library import CheckpointTuple, RunControl, RunnableConfig
+from bedplate.graphs.modes import RunStream, stream_graph
+from bedplate.graphs.protocol import protocol_stream
 from bedplate.graphs.saver import PostgresSaver
 from bedplate.ledger import Claimed
 
@@ -23,8 +25,12 @@ _NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True)
 class Work:
-    """Arguments of `stream_graph`, and `thread`: the config of the thread's newest state."""
+    """How the graph is to be streamed, and `thread`: the config of the thread's newest state."""
 
+    run_id: str
+    is_first_attempt: bool
+    is_event_streaming: bool
+    """Told in the event-streaming protocol (v2), beside the stream modes."""
     graph_input: Any
     config: RunnableConfig
     thread: RunnableConfig
@@ -37,6 +43,34 @@ class Work:
 
     def context_for(self, graph: AnyGraph) -> Any:
         return graph_context(graph, self.context)
+
+    def stream(self, graph: AnyGraph, *, control: RunControl) -> RunStream:
+        if self.is_event_streaming:
+            return protocol_stream(
+                graph,
+                self.graph_input,
+                self.config,
+                run_id=self.run_id,
+                is_first_attempt=self.is_first_attempt,
+                context=self.context_for(graph),
+                durability=self.durability,
+                interrupt_before=self.interrupt_before,
+                interrupt_after=self.interrupt_after,
+                control=control,
+                modes=self.modes,
+            )
+        return stream_graph(
+            graph,
+            self.graph_input,
+            self.config,
+            context=self.context_for(graph),
+            modes=self.modes,
+            subgraphs=self.subgraphs,
+            durability=self.durability,
+            interrupt_before=self.interrupt_before,
+            interrupt_after=self.interrupt_after,
+            control=control,
+        )
 
 
 async def work_of(claimed: Claimed, saver: PostgresSaver) -> Work:
@@ -53,6 +87,9 @@ async def work_of(claimed: Claimed, saver: PostgresSaver) -> Work:
         config["configurable"] = {**(config.get("configurable") or {}), **checkpoint}
     request_id = (config.get("configurable") or {}).get("langgraph_request_id")
     return Work(
+        run_id=run_id,
+        is_first_attempt=claimed.attempt == 1,
+        is_event_streaming=kwargs.get("event_streaming") == "v2",
         graph_input=None if continues else to_input(kwargs.get("input"), kwargs.get("command")),
         config=run_config(
             config,
