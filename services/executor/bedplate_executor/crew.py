@@ -31,7 +31,7 @@ from .worker_process import WorkerProcess
 log = structlog.get_logger()
 
 # A run resumes with the very step it died in, so what kills a worker does so soon.
-_PROBATION_S = 10.0
+_PROBATION_S = 5.0
 # Workers that die at start are started again more and more slowly.
 _RESTART_S_MAX = 30.0
 # A spare is made when the first runs have had the processor for themselves.
