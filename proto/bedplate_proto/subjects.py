@@ -136,3 +136,17 @@ class RunAddress:
 
     def live(self, prefix: str) -> str:
         return RUN_LIVE.at(prefix, tenant=self.tenant, thread=self.thread_id, run=self.run_id)
+
+
+@dataclass(frozen=True)
+class ThreadAddress:
+    """Where the events of all runs of a thread live: wildcards over their runs' subjects."""
+
+    tenant: str
+    thread_id: UUID
+
+    def stored(self, prefix: str) -> str:
+        return RUN_EVENT.at(prefix, tenant=self.tenant, thread=self.thread_id, run="*")
+
+    def live(self, prefix: str) -> str:
+        return RUN_LIVE.at(prefix, tenant=self.tenant, thread=self.thread_id, run="*")

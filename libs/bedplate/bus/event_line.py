@@ -24,13 +24,15 @@ _DATA = b'","data":'
 @dataclass(frozen=True, slots=True)
 class Event:
     """`data` is JSON text. `sequence` is where its line begins in the stream, 0 if made from the
-    row."""
+    row; `at` is when it was stored there, RFC 3339."""
 
     n: int
     attempt: int
     name: str
     data: bytes
     sequence: int = 0
+    run_id: str = ""
+    at: str = ""
 
     @property
     def id(self) -> str:
@@ -65,7 +67,7 @@ def end_of(
     )
 
 
-def event_of(line: bytes, sequence: int) -> Event:
+def event_of(line: bytes, sequence: int, *, run_id: str = "", at: str = "") -> Event:
     """The event of a line without its line feed. Raises `ValueError` for anything `line_of` does
     not write."""
     if not (line.startswith(_N) and line.endswith(b"}")):
@@ -81,6 +83,8 @@ def event_of(line: bytes, sequence: int) -> Event:
         name=name,
         data=line[data_at + len(_DATA) : -1],
         sequence=sequence,
+        run_id=run_id,
+        at=at,
     )
 
 

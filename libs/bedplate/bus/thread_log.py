@@ -1,0 +1,248 @@
+"""One reader of all runs of a thread, one after another: replay, live tail, no hole provable.
+
+A thread's events are numbered densely over its runs, one run executes at a time, and its `end` has
+the next number whether or not it was stored already. So a live message is the next one if it goes
+on with the run that is open, or begins another with the next number; anything else is looked up in
+the stream. Two things arrive out of order:
+
+* the `end` of a run may be stored after the first events of the next one. Those are held back: the
+  rest of the open run is read from its own subject first. If its end does not come (its worker died
+  between the row and the event), the reader gives it up after `LATE_S` and returns an `end` without
+  data: the row knows the rest. Every reader, on every gateway, gives that end the same number.
+* the end of a run that never started has no number; it is returned with that of the event before.
+
+Promised: every event after the position once, in order of `n`. Not promised: what the stream no
+longer holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from bedplate_proto.subjects import RunAddress, ThreadAddress
+from bedplate_proto.vocabulary import EventName
+
+from .broker import Bus
+from .event_line import Event
+from .reader import Lines, Reader
+from .stored_events import Piece
+
+LATE_S = 3.0
+# Nothing of another run is stored before any other event of a run.
+_LAST = (EventName.ERROR, EventName.END)
+_NUMBER = re.compile(rb'{"n":([0-9]+),')
+
+
+class ThreadFollower(Reader):
+    """Reads on for ever. The id of an event (`n` and sequence) is a position for another one."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        address: ThreadAddress,
+        *,
+        after_n: int = 0,
+        from_sequence: int = 0,
+        open_run: str | None = None,
+    ) -> None:
+        super().__init__(
+            bus,
+            address.stored(bus.prefix),
+            after_n=after_n,
+            from_sequence=from_sequence,
+            is_new=False,
+            # Most threads that are followed are idle: who knows which are not asks for checks.
+            check_s=None,
+        )
+        self.address = address
+        self._prefix = bus.prefix
+        self._open = open_run
+        self._resumed_at = from_sequence
+        self._lines: dict[str, Lines] = {}
+        # Messages above `_sequence` that were taken before their turn.
+        self._ahead: dict[int, str] = {}
+        self._rest_sequence: int | None = None
+        self._give_up_at = 0.0
+
+    @property
+    def open_run(self) -> str | None:
+        """The run whose end is still to come."""
+        return self._open
+
+    @property
+    def is_waiting(self) -> bool:
+        """All that is known to be there was returned."""
+        return not (self._must_read or self._buffer)
+
+    def lost_end(self) -> Event | None:
+        """The open run is over, but its end was never stored: its `end` without data."""
+        if self._open is None:
+            return None
+        event = Event(
+            n=self._n + 1,
+            attempt=1,
+            name=EventName.END,
+            data=b"",
+            sequence=self._sequence,
+            run_id=self._open,
+        )
+        self._n, self._open = event.n, None
+        return event
+
+    def pass_over(self, n: int) -> None:
+        """Everything up to `n` is known from elsewhere."""
+        if n > self._n:
+            self._n, self._open = n, None
+
+    # -- one message after another
+
+    def _is_next(self, piece: Piece) -> bool:
+        n = _number(piece)
+        is_gapless = piece.previous <= self._sequence or piece.previous in self._ahead
+        if n is None:
+            lines = self._lines.get(piece.run_id)
+            return lines is not None and lines.is_inside and is_gapless
+        if piece.run_id == self._open:
+            return is_gapless
+        return self._open is None and n == self._n + 1
+
+    def _take(self, piece: Piece) -> list[Event] | None:
+        n = _number(piece)
+        if piece.sequence in self._ahead or (n == 0 and piece.sequence <= self._resumed_at):
+            events: list[Event] = []
+        elif self._is_too_early(piece):
+            self._await_rest(piece)
+            return None
+        else:
+            events = self._new(piece)
+        self._move_to(piece.sequence)
+        return events
+
+    def _take_live(self, piece: Piece) -> list[Event]:
+        if piece.sequence <= self._sequence:
+            return super()._take_live(piece)
+        if piece.sequence in self._ahead:
+            return []
+        if _number(piece) != 0 and (self._is_too_early(piece) or not self._is_next(piece)):
+            self._must_read = True
+            return []
+        events = self._new(piece)
+        # An event in the middle of a run proves that nothing of another run was stored before it.
+        # Its end does not, nor does that of a run that never started: what they come after is still
+        # to be read, and they are passed over then.
+        if events and all(event.name not in _LAST for event in events):
+            self._move_to(piece.sequence)
+        else:
+            self._ahead[piece.sequence] = piece.run_id
+        return events
+
+    def _is_too_early(self, piece: Piece) -> bool:
+        """Whether it belongs to the next run although the open one has not ended."""
+        n = _number(piece)
+        return n is not None and n > self._n and self._open not in (None, piece.run_id)
+
+    def _move_to(self, sequence: int) -> None:
+        self._sequence = sequence
+        if self._ahead:
+            self._ahead = {at: run for at, run in self._ahead.items() if at > sequence}
+
+    def _new(self, piece: Piece) -> list[Event]:
+        lines = self._lines.pop(piece.run_id, None) or Lines()
+        events: list[Event] = []
+        for event in lines.add(piece):
+            if event.n == 0:
+                events.append(replace(event, n=self._n))
+                continue
+            # The event at our position tells a reader that has just come which run is open.
+            if event.n > self._n or (event.n == self._n and self._open is None):
+                self._open = None if event.name == EventName.END else piece.run_id
+            if event.n > self._n:
+                self._n = event.n
+                events.append(event)
+        if lines.is_inside:
+            self._lines[piece.run_id] = lines
+        return events
+
+    # -- a run that began before the end of the one before it is here
+
+    def _await_rest(self, piece: Piece) -> None:
+        self._rest_sequence = self._sequence
+        now = asyncio.get_running_loop().time()
+        self._give_up_at = now + max(0.0, LATE_S - _age_s(piece.at))
+
+    async def _read_on(self) -> list[Event]:
+        if self._rest_sequence is None:
+            return await super()._read_on()
+        return await self._read_rest(self._rest_sequence)
+
+    async def _read_rest(self, sequence: int) -> list[Event]:
+        """What the open run's own subject holds after `sequence`, up to its end."""
+        assert self._open is not None
+        self._must_read = False
+        address = RunAddress(self.address.tenant, self.address.thread_id, UUID(self._open))
+        try:
+            batch = await self._stored.after(sequence, address.stored(self._prefix))
+        except BaseException:
+            self._must_read = True
+            raise
+        events: list[Event] = []
+        for piece in batch.pieces:
+            self._rest_sequence = piece.sequence
+            if piece.sequence not in self._ahead:
+                self._ahead[piece.sequence] = piece.run_id
+                events += self._new(piece)
+            if self.open_run is None:
+                break
+        now = asyncio.get_running_loop().time()
+        is_given_up = batch.is_last and now >= self._give_up_at
+        if is_given_up and (lost := self.lost_end()) is not None:
+            events.append(lost)
+        if self.open_run is None:
+            self._rest_sequence, self._check_at = None, None
+            self._must_read = True
+        elif not batch.is_last:
+            self._must_read = True
+        else:
+            self._check_at = self._give_up_at
+        return events
+
+    def _take_buffered(self) -> list[Event]:
+        if self._rest_sequence is None:
+            return super()._take_buffered()
+        if self._buffer:
+            # One of these may be the end that is waited for; the stream has them all.
+            self._buffer.clear()
+            self._buffer_bytes = 0
+            self._must_read = True
+        return []
+
+    def _place(self) -> int:
+        inside = [lines.begins_at for lines in self._lines.values()]
+        return min([*inside, self._sequence])
+
+    def _begin_again(self, sequence: int) -> None:
+        if sequence == 0:
+            self._ahead.clear()
+            self._resumed_at = 0
+        # Half lines are read again.
+        halves = self._lines
+        self._ahead = {at: run for at, run in self._ahead.items() if run not in halves}
+        self._sequence = sequence
+        self._lines = {}
+
+
+def _number(piece: Piece) -> int | None:
+    """Number of the event that begins this message; None when it goes on with a line."""
+    found = None if piece.is_continued else _NUMBER.match(piece.body)
+    return int(found[1]) if found else None
+
+
+def _age_s(at: str) -> float:
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+    except ValueError:
+        return 0.0

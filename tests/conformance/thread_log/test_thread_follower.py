@@ -1,0 +1,319 @@
+"""A follower of a thread sees the events of all its runs once and in order of their numbers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bedplate.bus import topology
+from bedplate.bus.event_line import position_of
+from bedplate.bus.reader import BUFFER_BYTES_MAX
+from bedplate.bus.thread_log import LATE_S, ThreadFollower
+from bedplate.devstack.servers import Servers
+from bedplate.testing.eventually import eventually
+
+PATIENCE_S = 40.0
+
+
+def numbers(found: list[Any]) -> list[int]:
+    return [event.n for event in found]
+
+
+async def fill(thread: Any, *lengths: int) -> list[UUID]:
+    """Runs of so many events each, the last of them `end`."""
+    n, runs = 0, []
+    for length in lengths:
+        runs.append(thread.run())
+        for _ in range(length - 1):
+            n += 1
+            await thread.put(runs[-1], n)
+        n += 1
+        await thread.end(runs[-1], n)
+    return runs
+
+
+async def test_runs_are_read_one_after_another_and_live_ones_follow(
+    threads: Any, read: Any
+) -> None:
+    thread = threads.new()
+    await fill(thread, 3, 4)
+    async with threads.log.follow_thread(thread.address) as follower:
+        first = await read(follower, 7)
+        run = thread.run()
+        for n in (8, 9):
+            await thread.put(run, n)
+        await thread.end(run, 10)
+        rest = await read(follower, 3)
+    assert numbers(first + rest) == list(range(1, 11))
+    assert [event.run_id for event in rest] == [str(run)] * 3
+    assert [event.run_id for event in first] == [str(thread.runs[0])] * 3 + [
+        str(thread.runs[1])
+    ] * 4
+
+
+async def test_a_thread_without_events_can_be_followed_before_its_first_run(
+    threads: Any, read: Any
+) -> None:
+    thread = threads.new()
+    async with threads.log.follow_thread(thread.address) as follower:
+        await fill(thread, 2, 2)
+        assert numbers(await read(follower, 4)) == [1, 2, 3, 4]
+
+
+async def test_readers_of_a_thread_share_one_subscription(threads: Any, read: Any) -> None:
+    thread = threads.new()
+    async with (
+        threads.log.follow_thread(thread.address) as one,
+        threads.log.follow_thread(thread.address) as other,
+    ):
+        assert len(threads.log._tails) == 1
+        await fill(thread, 3)
+        assert numbers(await read(one, 3)) == numbers(await read(other, 3)) == [1, 2, 3]
+    assert not threads.log._tails
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+async def test_an_end_that_is_stored_late_comes_before_the_next_run(
+    threads: Any, read: Any, is_live: bool
+) -> None:
+    thread = threads.new()
+    first, second = thread.run(), thread.run()
+
+    async def write() -> None:
+        await thread.put(first, 1)
+        await thread.put(first, 2)
+        await thread.put(second, 4)
+        await thread.put(second, 5)
+        await thread.end(first, 3)
+        await thread.end(second, 6)
+
+    if not is_live:
+        await write()
+    async with threads.log.follow_thread(thread.address) as follower:
+        if is_live:
+            await write()
+        found = await read(follower, 6)
+    assert numbers(found) == [1, 2, 3, 4, 5, 6]
+    assert [event.name for event in found] == ["e", "e", "end", "e", "e", "end"]
+
+
+async def test_an_end_that_never_comes_is_given_up_and_numbered_for_everyone(
+    threads: Any, read: Any
+) -> None:
+    thread = threads.new()
+    first, second = thread.run(), thread.run()
+    async with threads.log.follow_thread(thread.address) as follower:
+        await thread.put(first, 1)
+        assert numbers(await read(follower, 1)) == [1]
+        began = asyncio.get_running_loop().time()
+        await thread.put(second, 3)
+        await thread.end(second, 4)
+        found = await read(follower, 3)
+    assert numbers(found) == [2, 3, 4]
+    assert found[0].name == "end" and found[0].data == b"" and found[0].run_id == str(first)
+    assert asyncio.get_running_loop().time() - began < LATE_S + 2
+    # Whoever reads it later does not wait for it again, once it is old.
+    again: list[Any] = []
+
+    async def is_whole() -> bool:
+        again[:] = await threads.stored(thread)
+        return len(again) == 4
+
+    await eventually(is_whole, within_s=LATE_S + 2)
+    assert [(event.n, event.name, event.run_id) for event in again][1:] == [
+        (event.n, event.name, event.run_id) for event in found
+    ]
+    # And when it comes after all, it is not told twice, nor does it close the run after it.
+    await thread.end(first, 2)
+    assert numbers(await threads.stored(thread, after_n=2)) == [3, 4]
+
+
+async def test_the_end_of_a_run_that_never_started_is_told_where_it_stands(
+    threads: Any, read: Any
+) -> None:
+    thread = threads.new()
+    first, never = thread.run(), thread.run()
+    async with threads.log.follow_thread(thread.address) as follower:
+        await thread.put(first, 1)
+        await thread.end(never, 0)
+        await thread.put(first, 2)
+        await thread.end(first, 3)
+        live = await read(follower, 4)
+        follower.check()
+        follower.nudge()
+        async with asyncio.timeout(PATIENCE_S):
+            assert await follower.more() == []
+    assert [(event.n, event.run_id) for event in live] == [
+        (1, str(first)),
+        (1, str(never)),
+        (2, str(first)),
+        (3, str(first)),
+    ]
+    assert await threads.stored(thread) == live
+    position = position_of(live[1].id)
+    assert position is not None
+    rest = await threads.stored(thread, after_n=position[0], from_sequence=position[1])
+    assert rest == live[2:]
+
+
+async def test_hundreds_of_runs_that_never_started_do_not_stop_a_reader(threads: Any) -> None:
+    thread = threads.new()
+    run = thread.run()
+    await thread.put(run, 1)
+    for _ in range(300):
+        await thread.end(thread.run(), 0)
+    await thread.end(run, 2)
+    assert numbers(await threads.stored(thread)) == [1] * 301 + [2]
+
+
+async def test_every_id_is_a_place_to_go_on_from(threads: Any) -> None:
+    thread = threads.new()
+    await fill(thread, 3, 2, 4)
+    whole = await threads.stored(thread)
+    for at, event in enumerate(whole, start=1):
+        n, sequence = position_of(event.id) or (0, 0)
+        assert await threads.stored(thread, after_n=n, from_sequence=sequence) == whole[at:]
+        # A number alone is enough, and a hint that is wrong costs time but no event.
+        assert await threads.stored(thread, after_n=n) == whole[at:]
+        assert await threads.stored(thread, after_n=n, from_sequence=10**6) == whole[at:]
+
+
+async def test_a_slow_reader_gets_everything_and_holds_little(threads: Any, read: Any) -> None:
+    thread = threads.new()
+    data = b'"%b"' % (b"x" * 200_000)
+    async with threads.log.follow_thread(thread.address) as follower:
+        n = 0
+        for _ in range(3):
+            run = thread.run()
+            for _ in range(10):
+                n += 1
+                await thread.put(run, n, data=data)
+            n += 1
+            await thread.end(run, n)
+        assert sum(len(message.data) for message in follower._buffer) <= BUFFER_BYTES_MAX
+        seen: list[Any] = []
+        while len(seen) < n:
+            part = await read(follower, 1)
+            assert sum(len(event.data) for event in part) <= 2_500_000
+            seen += part
+    assert numbers(seen) == list(range(1, n + 1))
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    runs=st.lists(
+        st.tuples(
+            st.lists(st.sampled_from([1, 50, 3000, 1_900_000]), min_size=1, max_size=4),
+            st.booleans(),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    is_dropped=st.lists(st.booleans(), min_size=40, max_size=40),
+    after_n=st.just(0) | st.integers(0, 12),
+)
+async def test_dropped_live_messages_make_no_hole(
+    threads: Any, runs: list[Any], is_dropped: list[bool], after_n: int
+) -> None:
+    """Whatever is dropped on the way, however long the lines, and however late the ends."""
+    thread = threads.new()
+    follower = ThreadFollower(threads.bus, thread.address, after_n=after_n)
+    drops = iter(is_dropped)
+
+    async def heard(message: Any) -> None:
+        if not next(drops, False):
+            follower.feed(message)
+
+    subscription = await threads.bus.client.subscribe(
+        thread.address.live(threads.bus.prefix), cb=heard
+    )
+    n, late, expected = 0, None, []
+    seen: list[Any] = []
+
+    async def reading() -> None:
+        while True:
+            seen.extend(await follower.more())
+
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        task = group.create_task(reading())
+        for sizes, is_late, has_never in runs:
+            run = thread.run()
+            for at, size in enumerate(sizes):
+                n += 1
+                await thread.put(run, n, data=b'"%b"' % (b"x" * size))
+                expected.append((n, str(run), size))
+                if at == 0 and late is not None:
+                    await thread.end(*late)
+                    late = None
+            if has_never:
+                await thread.end(thread.run(), 0)
+            n += 1
+            expected.append((n, str(run), 0))
+            if is_late:
+                late = (run, n)
+            else:
+                await thread.end(run, n)
+        if late is not None:
+            await thread.end(*late)
+        total = n
+
+        def is_complete() -> bool:
+            # The very last live message may be the dropped one: a gateway asks again then.
+            follower.check()
+            return bool(seen and seen[-1].n >= total)
+
+        if after_n < total:
+            await eventually(is_complete, within_s=PATIENCE_S)
+        task.cancel()
+    await subscription.unsubscribe()
+    told = [
+        (event.n, event.run_id, 0 if event.name == "end" else len(event.data) - 2)
+        for event in seen
+        if event.attempt
+    ]
+    assert told == [each for each in expected if each[0] > after_n]
+
+
+async def test_killing_the_broker_in_the_middle_costs_no_event(
+    threads: Any, servers: Servers, read: Any
+) -> None:
+    thread = threads.new()
+    await fill(thread, 5)
+    async with threads.log.follow_thread(thread.address) as follower:
+        assert numbers(await read(follower, 5)) == [1, 2, 3, 4, 5]
+        await asyncio.to_thread(servers.kill, "nats")
+        await asyncio.to_thread(servers.start_one, "nats")
+        await eventually(lambda: threads.far_bus.client.is_connected, within_s=PATIENCE_S)
+        run = thread.run()
+        await thread.put(run, 6)
+        await thread.end(run, 7)
+        assert numbers(await read(follower, 2)) == [6, 7]
+
+
+async def test_a_stream_made_anew_is_read_on_without_numbers_going_back(
+    threads: Any, servers: Servers, read: Any
+) -> None:
+    thread = threads.new()
+    for _ in range(3):
+        await fill(threads.new(), 5)
+    await fill(thread, 5)
+    async with threads.log.follow_thread(thread.address) as follower:
+        assert numbers(await read(follower, 5)) == [1, 2, 3, 4, 5]
+        await asyncio.to_thread(servers.wipe_nats)
+        await eventually(lambda: threads.far_bus.client.is_connected, within_s=PATIENCE_S)
+        await eventually(lambda: threads.bus.client.is_connected, within_s=PATIENCE_S)
+        await topology.declare_on(threads.far_bus)
+        run = thread.run()
+        await thread.put(run, 6)
+        await thread.end(run, 7)
+        assert numbers(await read(follower, 2)) == [6, 7]
