@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -405,3 +406,38 @@ async def test_two_gateways_show_the_same_event_under_the_same_id(
             assert frames_of(replayed.text) == frames[3:]
     finally:
         await asyncio.to_thread(stack.stop_service, "gateway", replica=2)
+
+
+async def test_a_client_that_does_not_read_costs_little_and_loses_nothing(
+    stack: Stack, client: LangGraphClient, http: httpx.AsyncClient, thread: str
+) -> None:
+    n = 100_000
+    before_kib = _memory_kib(stack)
+    run = await client.runs.create(
+        thread, "custom", input={"n": n}, stream_mode=["custom"], stream_resumable=True
+    )
+    path = f"/threads/{thread}/runs/{run['run_id']}/stream"
+    stalled = [await _unread(http.base_url, path) for _ in range(5)]
+    await client.runs.join(thread, run["run_id"])
+    # All of it is there, and nobody has read more than a socket holds.
+    assert _memory_kib(stack) - before_kib < 80 * 1024
+    reader, _ = stalled[0]
+    text = (await reader.read()).decode()
+    numbers = [int(part.split(",")[0]) for part in text.split('data: {"step":')[1:]]
+    assert numbers == list(range(1, n + 1))
+    for _, writer in stalled:
+        writer.close()
+
+
+def _memory_kib(stack: Stack) -> int:
+    status = Path(f"/proc/{stack.pids('gateway')[0]}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
+async def _unread(url: httpx.URL, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A request for a whole stream, by somebody who does not read the answer yet."""
+    reader, writer = await asyncio.open_connection(url.host, url.port, limit=2**16)
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nLast-Event-ID: -1\r\n\r\n"
+    writer.write(head.encode())
+    await writer.drain()
+    return reader, writer

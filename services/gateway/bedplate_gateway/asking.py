@@ -29,10 +29,6 @@ SERVER_KEYS = frozenset(
         "__context_provided__",
     }
 )
-# Keys by which checkpoints are found; a client's filter cannot name them.
-SERVER_METADATA_KEYS = frozenset(
-    {"thread_id", "assistant_id", "run_id", "cron_id", "counters_since_delta_snapshot"}
-)
 # Where a run is, not what it is about: never mirrored into the context.
 _PLACE_KEYS = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "run_id"})
 

@@ -52,6 +52,10 @@ def _object_for_null(value: Any) -> Any:
     return {} if value is None else value
 
 
+def _list_for_null(value: Any) -> Any:
+    return [] if value is None else value
+
+
 def _must_be_uuid(text: str | None) -> str | None:
     if text is not None and uuid_or_none(text) is None:
         raise ValueError("must be a UUID")
@@ -67,7 +71,9 @@ def _not_served(what: str) -> Any:
     return AfterValidator(refuse)
 
 
-OptionalObject = Annotated[Object, BeforeValidator(_object_for_null)]
+OptionalObject = Annotated[
+    Object, BeforeValidator(_object_for_null, json_schema_input_type=Object | None)
+]
 UuidText = Annotated[str, AfterValidator(_must_be_uuid)]
 
 
@@ -167,13 +173,17 @@ class ThreadCreate(Form):
     thread_id: UUID | None = None
     metadata: OptionalObject = {}
     if_exists: IfExists = IfExists.RAISE
-    ttl: Annotated[Any, _not_served("threads do not expire")] = None
+    ttl: Annotated[Any, _not_served("threads do not expire")] = Field(
+        None, description="Not supported yet: refused."
+    )
     supersteps: list[Superstep] | None = None
 
 
 class ThreadPatch(Form):
     metadata: OptionalObject = {}
-    ttl: Annotated[Any, _not_served("threads do not expire")] = None
+    ttl: Annotated[Any, _not_served("threads do not expire")] = Field(
+        None, description="Not supported yet: refused."
+    )
 
 
 class ThreadFilter(Form):
@@ -239,7 +249,10 @@ def _checkpoint_id_of(value: Any) -> Any:
 
 class HistoryRead(Form):
     limit: Limit = 1
-    before: Annotated[UuidText | None, BeforeValidator(_checkpoint_id_of)] = None
+    before: Annotated[
+        UuidText | None,
+        BeforeValidator(_checkpoint_id_of, json_schema_input_type=str | Object | None),
+    ] = Field(None, description="A checkpoint's id, the checkpoint, or a config with its id.")
     metadata: Object | None = None
     checkpoint: Checkpoint | None = None
 
@@ -298,19 +311,26 @@ class RunCreate(Form):
 
     assistant_id: Annotated[str, Field(min_length=1, description="A UUID or a graph's name.")]
     input: Any = None
-    command: Annotated[Object | None, BeforeValidator(_command)] = None
+    command: Annotated[
+        Object | None, BeforeValidator(_command, json_schema_input_type=Object | None)
+    ] = Field(None, description="resume, update and goto.")
     metadata: OptionalObject = {}
     config: Config | None = None
     context: Object | None = None
-    webhook: Annotated[str | None, _not_served("webhooks")] = None
+    webhook: Annotated[str | None, _not_served("webhooks")] = Field(
+        None, description="Not supported yet: refused."
+    )
     interrupt_before: Nodes = None
     interrupt_after: Nodes = None
-    stream_mode: Annotated[list[StreamMode], BeforeValidator(_modes)] = [StreamMode.VALUES]
+    stream_mode: Annotated[
+        list[StreamMode],
+        BeforeValidator(_modes, json_schema_input_type=StreamMode | list[StreamMode] | None),
+    ] = [StreamMode.VALUES]
     stream_subgraphs: Flag | None = False
     stream_resumable: Flag | None = False
     feedback_keys: list[str] | None = None
-    multitask_strategy: Annotated[MultitaskStrategy | None, AfterValidator(_strategy)] = (
-        MultitaskStrategy.ENQUEUE
+    multitask_strategy: Annotated[MultitaskStrategy | None, AfterValidator(_strategy)] = Field(
+        MultitaskStrategy.ENQUEUE, description="interrupt and rollback are refused yet."
     )
     if_not_exists: IfNotExists | None = IfNotExists.REJECT
     after_seconds: Annotated[float, Field(strict=True, ge=0, le=AFTER_S_MAX)] | None = None
@@ -352,7 +372,9 @@ class ItemKey(Form):
 
 
 class ItemSearch(Form):
-    namespace_prefix: Annotated[list[str], BeforeValidator(lambda given: given or [])] = []
+    namespace_prefix: Annotated[
+        list[str], BeforeValidator(_list_for_null, json_schema_input_type=list[str] | None)
+    ] = []
     filter: Object | None = None
     limit: Limit = 10
     offset: Offset = 0
