@@ -97,18 +97,20 @@ class EventWriter:
     ) -> tuple[int, int]:
         """Sequence and number of the newest message of an earlier attempt."""
         skipped_n = base_n + EVENTS_SKIPPED * self._attempt
-        if last is None:
-            return 0, skipped_n
-        sequence, body, _ = last
-        if not _ends_whole(last):
-            # The attempt died in, or just after, a line of several messages: its number is not
-            # here. Readers drop half a line when the next message does not go on with it.
+        if last is None or not _ends_whole(last):
+            # It wrote nothing, or the broker lost it; or it died in, or just after, a line of
+            # several messages: its number is not here, nor whose it is. Readers drop half a line
+            # when the next message does not go on with it.
             if not await self._still_ours():
                 raise Fenced("another attempt owns the run", subject=self._subject)
-            return sequence, skipped_n
+            return (0 if last is None else last[0]), skipped_n
+        sequence, body, _ = last
         event = _last_event(body)
         if event.attempt > self._attempt:
             raise Fenced("a later attempt writes this run's events", subject=self._subject)
+        if event.attempt < self._attempt - 1:
+            # One in between wrote nothing, or its events are gone and a zombie wrote this since.
+            return sequence, max(skipped_n, event.n)
         return sequence, max(base_n, event.n)
 
     def put(self, name: str, data: bytes) -> None:

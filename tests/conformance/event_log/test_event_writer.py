@@ -179,12 +179,19 @@ async def test_a_zombie_that_opens_late_is_fenced_by_the_attempt_that_has_writte
     address = events.address()
     await events.write(address, ("a", b"1"))
     await events.write(address, ("c", b"3"), attempt=3)
+    assert [event.n for event in await events.stored(address)] == [1, 3 * EVENTS_SKIPPED + 1]
     zombie = events.writer(address, attempt=2)
     with pytest.raises(Fenced):
         await zombie.open(continues=True, first=("b", b"2"))
     long = b'"%b"' % (b"x" * (MESSAGE_BYTES_MAX + 5))
     await events.write(address, ("long", long), attempt=3)
     zombie = events.writer(address, attempt=2, is_ours=False)
+    with pytest.raises(Fenced):
+        await zombie.open(continues=True, first=("b", b"2"))
+
+
+async def test_a_zombie_that_opens_after_a_wipe_is_fenced_by_the_truth(events: Any) -> None:
+    zombie = events.writer(events.address(), attempt=2, is_ours=False)
     with pytest.raises(Fenced):
         await zombie.open(continues=True, first=("b", b"2"))
 
