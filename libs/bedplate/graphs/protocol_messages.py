@@ -34,6 +34,8 @@ _HEAVY = frozenset({"args", "base64", "data", "output", "transcript", "value"})
 _EMPTY: dict[str, Any] = {"tool_call": {"args": {}}, "non_standard": {"value": {}}}
 _GROWS = {"text": "text", "reasoning": "reasoning"}
 _INTERNAL_ROLE = "tool"
+# Failures whose message was not told yet, or never will be, because the model said nothing.
+_ERRORS_MAX = 64
 
 
 @dataclass
@@ -53,6 +55,8 @@ class FailedModels(BaseCallbackHandler):
         self.errors: dict[str, str] = {}
 
     def on_llm_error(self, error: BaseException, *, run_id: uuid.UUID, **_: Any) -> None:
+        if len(self.errors) >= _ERRORS_MAX:
+            del self.errors[next(iter(self.errors))]
         self.errors[str(run_id)] = shown_error(error)["message"]
 
 
@@ -68,9 +72,9 @@ class MessageLines:
 
     def lines(self, part: Part) -> Iterator[WireEvent]:
         """The lines of one item of the library's `messages` mode."""
-        if self._failed.errors:
-            yield from self._given_up()
         payload, metadata = part.data
+        if self._failed.errors:
+            yield from self._given_up(but=str(metadata.get("run_id", "")))
         if isinstance(payload, BaseMessage):
             yield from self._whole(payload, metadata, part.namespace)
         elif isinstance(payload, dict):
@@ -102,7 +106,6 @@ class MessageLines:
             yield from self._left_open(raised, task=f"{part.data['name']}:{part.data['id']}")
 
     def swept(self, error: BaseException | None = None) -> Iterator[WireEvent]:
-        yield from self._given_up()
         yield from self._left_open(error, task=None)
 
     def _streamed(
@@ -157,19 +160,19 @@ class MessageLines:
             return False
         return sum(other.namespace == one.namespace for other in self._open.values()) > 1
 
-    def _given_up(self) -> Iterator[WireEvent]:
-        for run, message in self._failed.errors.items():
-            one = self._open.pop(run, None)
-            if one is not None:
-                yield self._error(one, message)
-        self._failed.errors.clear()
+    def _given_up(self, *, but: str) -> Iterator[WireEvent]:
+        """The end of messages whose model failed. A failure is known before the last pieces are
+        read, so nothing is ended by its own piece.
+        """
+        for run in [run for run in self._failed.errors if run != but and run in self._open]:
+            yield self._error(self._open.pop(run), self._failed.errors.pop(run))
 
     def _left_open(self, error: BaseException | None, *, task: str | None) -> Iterator[WireEvent]:
         message = "the message was not finished"
         if error is not None:
             message = shown_error(error)["message"]
         for run in [run for run, one in self._open.items() if task in (None, one.task)]:
-            yield self._error(self._open.pop(run), message)
+            yield self._error(self._open.pop(run), self._failed.errors.pop(run, message))
 
     def _error(self, one: _Open, message: str) -> WireEvent:
         data = {"event": "error", "message": message, "id": one.id}
