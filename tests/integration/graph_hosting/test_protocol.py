@@ -247,14 +247,24 @@ async def test_parallel_interrupts_are_each_requested_once(graphs: SimpleNamespa
     class State(TypedDict):
         done: Annotated[list[str], operator.add]
 
-    graph = StateGraph(State)
-    for name in ("left", "right"):
-        graph.add_node(name, lambda _, name=name: interrupt(name)).add_edge(START, name)
+    asked = asyncio.Semaphore(0)
+
+    def asks(name: str) -> Any:
+        async def node(state: Any) -> Any:
+            asked.release()
+            return interrupt(name)
+
+        return node
 
     async def later(state: Any) -> dict[str, Any]:
-        await asyncio.sleep(0.01)
+        for _ in range(2):
+            await asked.acquire()
+        await asyncio.to_thread(int)  # the loop goes round: both have been raised
         return {"done": ["slow"]}
 
+    graph = StateGraph(State)
+    for name in ("left", "right"):
+        graph.add_node(name, asks(name)).add_edge(START, name)
     graph.add_node("slow", later).add_edge(START, "slow")
     compiled = graph.compile(checkpointer=InMemorySaver())
     stream = stream_of(compiled, {"done": []}, graphs.config())
