@@ -176,6 +176,7 @@ class ThreadFollower(Reader):
 
     async def _read_on(self) -> list[Event]:
         if self._rest_sequence is None:
+            self._forget_halves()
             return await super()._read_on()
         return await self._read_rest(self._rest_sequence)
 
@@ -228,11 +229,16 @@ class ThreadFollower(Reader):
         if sequence == 0:
             self._ahead.clear()
             self._resumed_at = 0
-        # Half lines are read again.
-        halves = self._lines
-        self._ahead = {at: run for at, run in self._ahead.items() if run not in halves}
         self._sequence = sequence
-        self._lines = {}
+        self._forget_halves()
+
+    def _forget_halves(self) -> None:
+        """Lines that began above the position are read from their beginning: what is read before
+        them would otherwise take their place."""
+        halves = {run for run, lines in self._lines.items() if lines.begins_at > self._sequence}
+        if halves:
+            self._lines = {run: each for run, each in self._lines.items() if run not in halves}
+            self._ahead = {at: run for at, run in self._ahead.items() if run not in halves}
 
 
 def _number(piece: Piece) -> int | None:
