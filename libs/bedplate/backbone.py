@@ -6,22 +6,37 @@ their order, and wait for servers that are not there yet.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from pydantic import Field
 
 from bedplate.bus.broker import Bus
+from bedplate.bus.event_writer import close_events, closing_of_failed_run
+from bedplate.bus.serving import Route, Served
 from bedplate.chassis.reach import Reaching
 from bedplate.chassis.settings import Settings
 from bedplate.chassis.tasks import Tasks
 from bedplate.graphs import checkpoint_tables
 from bedplate.kernel.errors import Unavailable
-from bedplate.ledger import NOT_THERE_YET, Ledger, Outbox, Outgoing, Parcels, Threads, make_pool
+from bedplate.ledger import (
+    NOT_THERE_YET,
+    Ledger,
+    Lost,
+    Outbox,
+    Outgoing,
+    Parcels,
+    Threads,
+    make_pool,
+)
+from bedplate.ledger.runs import EXHAUSTED_ERROR
+from bedplate_proto.subjects import RunAddress
 
 # Compose and Kubernetes start everything at once; the servers may take a while.
 _START_S = 60.0
+# Best effort: a reader that misses them finds the end in the run's row.
+_CLOSE_S_MAX = 2.0
 
 
 class BackboneSettings(Settings):
@@ -55,6 +70,7 @@ class Backbone:
         self.pool: Any = make_pool(
             settings.database_uri, size_max=connections_max, application=f"bedplate-{name}"
         )
+        self._nats_url = settings.nats_url
         self.parcels = Parcels(self.pool)
         self.bus = Bus(
             settings.nats_url,
@@ -80,6 +96,12 @@ class Backbone:
             self.tasks,
         ]
 
+    def served(self, service: str, routes: Sequence[Route]) -> Served:
+        """The service's routes on the bus. A database that is away is no failure of an order."""
+        return Served(
+            self.bus, self._nats_url, service=service, routes=routes, transient=NOT_THERE_YET
+        )
+
     @property
     def ready(self) -> dict[str, Callable[[], Awaitable[str | None]]]:
         """Readiness checks of the two servers."""
@@ -91,3 +113,15 @@ class Backbone:
 
     async def _publish(self, message: Outgoing) -> None:
         await self.bus.publish(message.subject, message.body.encode(), msg_id=message.msg_id)
+
+
+async def end_lost_run(bus: Bus, run: Lost) -> None:
+    """Write the last events of a run whose attempts all died, for whoever reads along."""
+    await close_events(
+        bus,
+        RunAddress(run.tenant, run.thread_id, run.run_id),
+        attempt=run.attempt,
+        base_n=run.events_n,
+        closing=closing_of_failed_run(EXHAUSTED_ERROR.encode(), graph=run.graph_id),
+        limit_s=_CLOSE_S_MAX,
+    )

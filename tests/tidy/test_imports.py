@@ -36,7 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bedplate.cache": PROTO | PLAIN | {"redis"},
     "bedplate.chassis": {"structlog", "pydantic", "uvicorn", "prometheus_client", "uvloop"},
     # What every service stands on: the one place that knows ledger, bus and chassis together.
-    "bedplate.backbone": PLAIN
+    "bedplate.backbone": PROTO
+    | PLAIN
     | {"bedplate.bus", "bedplate.chassis", "bedplate.kernel", "bedplate.ledger"}
     | {"bedplate.graphs.checkpoint_tables"},
     "bedplate.testing": ANYTHING,

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from bedplate.backbone import Backbone
-from bedplate.bus.serving import Served
 from bedplate.chassis.loop import Loop
 from bedplate.chassis.metrics import Metrics
 from bedplate.chassis.process import Service
@@ -19,7 +18,7 @@ def build() -> Service:
     settings = Settings.from_env()
     backbone = Backbone(settings, name="executor", connections_max=4)
     keeper = Keeper(settings, backbone.ledger, backbone.bus, backbone.tasks)
-    served = Served(backbone.bus, settings.nats_url, service="executor", routes=routes(keeper))
+    served = backbone.served("executor", routes(keeper))
 
     async def watch_files() -> None:
         await watch_project(settings.config.resolve().parent, keeper.crew.reload)

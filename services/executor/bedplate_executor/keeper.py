@@ -16,17 +16,15 @@ from uuid import UUID
 
 import structlog
 
+from bedplate.backbone import end_lost_run
 from bedplate.bus.broker import Bus
-from bedplate.bus.event_writer import close_events, closing_of_failed_run
 from bedplate.bus.tickets import Ticket, Tickets
 from bedplate.chassis.errors import ConfigurationError
 from bedplate.chassis.tasks import Tasks
 from bedplate.graphs.patience import is_passing
 from bedplate.ledger import Claimed, Ledger
-from bedplate.ledger.runs import EXHAUSTED_ERROR
 from bedplate_proto import subjects
 from bedplate_proto.runs import RunSignal
-from bedplate_proto.subjects import RunAddress
 from bedplate_proto.threads import GraphDescription, RegisterGraphs
 
 from .crew import Crew, Unloadable
@@ -66,6 +64,7 @@ class Keeper:
         )
         self.tickets = Tickets(bus, free=self.crew.free_slots)
         self._renewed_at = self._watched_at = asyncio.get_running_loop().time()
+        self._has_lapsed = False
         self.graphs_changed: Callable[[], None] = lambda: None
         """Set to the poke of the loop that registers them."""
         self._registered: list[dict[str, Any]] | None = None
@@ -82,6 +81,7 @@ class Keeper:
             if self.crew.is_stopping:
                 await self._put_back(tickets)
                 continue
+            began_at = asyncio.get_running_loop().time()
             try:
                 claimed = await self._ledger.claim(
                     [ticket.ready.run_id for ticket in tickets],
@@ -96,6 +96,8 @@ class Keeper:
                 await self._put_back(tickets)
                 await asyncio.sleep(1.0)
                 continue
+            if not self.crew.held():
+                self._renewed_at = max(self._renewed_at, began_at)
             for run in claimed:
                 log.info(
                     "run.claimed",
@@ -122,17 +124,12 @@ class Keeper:
         """A loop's tick: all leases in one statement; cancel requests and takeovers come back
         with it."""
         held = self.crew.held()
-        now = asyncio.get_running_loop().time()
+        began_at = asyncio.get_running_loop().time()
         if not held:
-            self._renewed_at = now
+            self._renewed_at = began_at
             return None
-        try:
-            renewal = await self._ledger.renew(held, lease_s=self._settings.lease_s)
-        except Exception:
-            if now - self._renewed_at > self._settings.lease_s - _LEASE_MARGIN_S:
-                self._let_lapse(held)
-            raise
-        self._renewed_at = now
+        renewal = await self._ledger.renew(held, lease_s=self._settings.lease_s)
+        self._renewed_at = began_at
         for run_id, action in renewal.held.items():
             if action is not None:
                 self.crew.stop(run_id, action.value)
@@ -155,9 +152,21 @@ class Keeper:
         elif action is not None:
             self.crew.stop(hint.run_id, action.value)
 
-    def _let_lapse(self, held: dict[UUID, int]) -> None:
-        """Nobody can tell us whether the runs are still ours: stop, and give them back when
-        PostgreSQL answers."""
+    def _let_lapse(self, now: float) -> None:
+        """When nobody can tell us whether the runs are still ours: stop, and give them back when
+        PostgreSQL answers.
+
+        Not where the renewal fails: one that waits for a server that does not answer may take
+        longer to give up than the leases last.
+        """
+        lapses_at = self._renewed_at + self._settings.lease_s - _LEASE_MARGIN_S
+        held = self.crew.held()
+        if not held or now < lapses_at:
+            self._has_lapsed = False
+            return
+        if self._has_lapsed:
+            return
+        self._has_lapsed = True
         log.error("leases.lapsed", runs=len(held))
         for run_id in held:
             self.crew.stop(run_id, "superseded")
@@ -166,7 +175,8 @@ class Keeper:
     # -- watching workers
 
     async def watch(self) -> None:
-        """A loop's tick: report workers that stand still, replace and at last kill them."""
+        """A loop's tick: let leases lapse that cannot be renewed; report workers that stand still,
+        replace and at last kill them."""
         now = asyncio.get_running_loop().time()
         watched_at, self._watched_at = self._watched_at, now
         if now - watched_at > _ABSENT_S:
@@ -174,6 +184,7 @@ class Keeper:
             for worker in self.crew.workers:
                 worker.heard_at = now
             return
+        self._let_lapse(now)
         for worker in list(self.crew.workers):
             if not worker.ready.done() or worker.process.poll() is not None:
                 continue
@@ -245,13 +256,7 @@ class Keeper:
                 "run.lost", run_id=str(run.run_id), attempt=run.attempt, is_last=run.is_last
             )
             if run.is_last:
-                await close_events(
-                    self._bus,
-                    RunAddress(run.tenant, run.thread_id, run.run_id),
-                    attempt=run.attempt,
-                    closing=closing_of_failed_run(EXHAUSTED_ERROR.encode(), graph=run.graph_id),
-                    limit_s=_CLOSE_S_MAX,
-                )
+                await end_lost_run(self._bus, run)
 
     async def _patiently(self, verb: Any) -> Any:
         """Until PostgreSQL answers; the runs would expire otherwise, which costs a failure."""

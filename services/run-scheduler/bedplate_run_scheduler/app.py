@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bedplate.backbone import Backbone
-from bedplate.bus.serving import Served
 from bedplate.chassis.loop import Loop
 from bedplate.chassis.process import Service
 
@@ -20,9 +19,7 @@ def build() -> Service:
     scheduler = Scheduler(backbone.ledger, backbone.threads, backbone.bus)
     reaper = Reaper(backbone.ledger, backbone.bus, attempts_max=settings.attempts_max)
     relay = Relay(backbone, lost_ticket_s=settings.lost_ticket_s, doomed_s=settings.doomed_s)
-    served = Served(
-        backbone.bus, settings.nats_url, service="run-scheduler", routes=routes(scheduler)
-    )
+    served = backbone.served("run-scheduler", routes(scheduler))
     expiry = Loop("expiry", reaper.expire, period_s=settings.expiry_s)
     return Service(
         name="run-scheduler",

@@ -8,16 +8,13 @@ from typing import Any
 
 import structlog
 
+from bedplate.backbone import end_lost_run
 from bedplate.bus.broker import Bus
-from bedplate.bus.event_writer import close_events, closing_of_failed_run
 from bedplate.ledger import Ledger
-from bedplate.ledger.runs import EXHAUSTED_ERROR
-from bedplate_proto.subjects import RunAddress
 
 log = structlog.get_logger()
 
 _BATCH = 200
-_CLOSE_S_MAX = 2.0
 # PostgreSQL was away for longer than this: the executors could not renew either.
 _OUTAGE_S = 3.0
 # So they get this long to renew before their leases count as run out.
@@ -51,11 +48,5 @@ class Reaper:
                 "lease.expired", run_id=str(run.run_id), attempt=run.attempt, is_last=run.is_last
             )
             if run.is_last:
-                await close_events(
-                    self._bus,
-                    RunAddress(run.tenant, run.thread_id, run.run_id),
-                    attempt=run.attempt,
-                    closing=closing_of_failed_run(EXHAUSTED_ERROR.encode(), graph=run.graph_id),
-                    limit_s=_CLOSE_S_MAX,
-                )
+                await end_lost_run(self._bus, run)
         return {"expired": len(lost)}
