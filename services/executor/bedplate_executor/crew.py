@@ -80,6 +80,7 @@ class Crew:
         self._failed_starts = 0
         self.is_stopping = False
         self._reloading = asyncio.Lock()
+        self._making_spare = asyncio.Lock()
         self._moved = asyncio.Event()
 
     @property
@@ -332,11 +333,13 @@ class Crew:
             await self._keep_spare()
 
     async def _keep_spare(self) -> None:
-        if self._spare is not None or self.is_stopping or len(self.open_workers) < self._size:
-            return
-        spare = self._spare = await WorkerProcess.start()
-        self._tasks.start(self._employ(spare), "spare")
-        spare.warm(self._libraries)
+        # Several workers may have been welcomed at once: one of them makes the spare.
+        async with self._making_spare:
+            if self._spare is not None or self.is_stopping or len(self.open_workers) < self._size:
+                return
+            spare = self._spare = await WorkerProcess.start()
+            self._tasks.start(self._employ(spare), "spare")
+            spare.warm(self._libraries)
 
     async def _hire_again(self) -> None:
         if self._failed_starts:
