@@ -133,7 +133,8 @@ class _Telling:
         self._lifecycles = Lifecycles(run_id)
         self._messages = MessageLines(failed)
         self._extensions = Extensions(graph)
-        self._requests: dict[str, WireEvent] = {}
+        # By interrupt: where it was raised, and the request's data.
+        self._requests: dict[str, tuple[Namespace, bytes]] = {}
         self._has_stopped = False
 
     def running(self, graph_name: str) -> WireEvent:
@@ -166,7 +167,7 @@ class _Telling:
         waits = self._requests or self._has_stopped
         lines += self._lifecycles.swept("interrupted" if waits else "completed")
         # After all values: a client that sees a request stops reading them.
-        return [*lines, *self._requests.values()]
+        return [*lines, *self._requested()]
 
     async def failed(self, error: Exception) -> list[WireEvent]:
         lines = await self._rest()
@@ -205,10 +206,12 @@ class _Telling:
             data = {"interrupt_id": one.id, "payload": one.value, "value": one.value}
             if one.response_schema is not None:
                 data["response_schema"] = one.response_schema
-            event_id = synthetic_id(self._run_id, "input", namespace, one.id)
-            self._requests[one.id] = line(
-                "input.requested", namespace, shown(data), event_id=event_id
-            )
+            self._requests[one.id] = (namespace, shown(data))
+
+    def _requested(self) -> Iterator[WireEvent]:
+        for interrupt_id, (namespace, data) in self._requests.items():
+            event_id = synthetic_id(self._run_id, "input", namespace, interrupt_id)
+            yield line("input.requested", namespace, data, event_id=event_id)
 
     async def _rest(self) -> list[WireEvent]:
         lines: list[WireEvent] = []
