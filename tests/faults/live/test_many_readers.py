@@ -92,8 +92,7 @@ class Reader:
                     return
             except GONE:
                 self.crowd.losses += 1
-                # A client that is cut off returns after a moment, as the SDKs do.
-                await asyncio.sleep(self.rng.uniform(0.05, 0.3))
+                await eventually(lambda gateway=gateway: _serves(gateway), within_s=20, every_s=0.2)
 
     async def _follow(self, gateway: tuple[str, int]) -> bool:
         """Read from one connection; whether it was the server that closed it, in good order."""
@@ -118,6 +117,11 @@ class Reader:
         if status != 200:
             raise ConnectionRefusedError(status)
         return json.loads(body)["status"] not in ("pending", "running")
+
+
+async def _serves(gateway: tuple[str, int]) -> bool:
+    async with _get(gateway, "/ok", {}) as (status, _):
+        return status == 200
 
 
 @asynccontextmanager
