@@ -47,7 +47,6 @@ class ThreadFollower(Reader):
         *,
         after_n: int = 0,
         from_sequence: int = 0,
-        open_run: str | None = None,
     ) -> None:
         super().__init__(
             bus,
@@ -60,7 +59,8 @@ class ThreadFollower(Reader):
         )
         self.address = address
         self._prefix = bus.prefix
-        self._open = open_run
+        self._open: str | None = None
+        self._ended: str | None = None
         self._resumed_at = from_sequence
         self._lines: dict[str, Lines] = {}
         # Messages above `_sequence` that were taken before their turn.
@@ -74,9 +74,9 @@ class ThreadFollower(Reader):
         return self._open
 
     @property
-    def is_waiting(self) -> bool:
-        """All that is known to be there was returned."""
-        return not (self._must_read or self._buffer)
+    def ended_run(self) -> str | None:
+        """The run whose end was met last."""
+        return self._ended
 
     def lost_end(self) -> Event | None:
         """The open run is over, but its end was never stored: its `end` without data."""
@@ -90,7 +90,7 @@ class ThreadFollower(Reader):
             sequence=self._sequence,
             run_id=self._open,
         )
-        self._n, self._open = event.n, None
+        self._n, self._ended, self._open = event.n, self._open, None
         return event
 
     def pass_over(self, n: int) -> None:
@@ -154,6 +154,8 @@ class ThreadFollower(Reader):
         lines = self._lines.pop(piece.run_id, None) or Lines()
         events: list[Event] = []
         for event in lines.add(piece):
+            if event.name == EventName.END:
+                self._ended = piece.run_id
             if event.n == 0:
                 events.append(replace(event, n=self._n))
                 continue

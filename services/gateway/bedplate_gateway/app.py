@@ -54,12 +54,12 @@ async def build() -> Service:
         carrier=Parcels(pool),
     )
     assistants = Assistants(rows, bus, tenant=settings.tenant)
-    followings = Followings(EventLog(bus), rows)
+    followings = Followings(EventLog(bus), rows, heartbeat_s=settings.heartbeat_s)
     abandoned = Tasks("abandoned-runs")
     answered = Answered(metrics)
     metrics.gauge("runs.followed", "Clients that follow a run.", read=lambda: followings.count)
     runs = Runs(rows, bus, assistants, tenant=settings.tenant)
-    streams = Streams(runs, followings, heartbeat_s=settings.heartbeat_s)
+    streams = Streams(runs, followings)
     paths = [
         *RunPaths(runs, streams, abandoned).table(),
         *_of_threads(rows, bus, assistants, tenant=settings.tenant),
@@ -91,7 +91,10 @@ async def build() -> Service:
             abandoned,
             served,
         ],
-        loops=[Loop("watch", followings.watch, period_s=settings.watch_s)],
+        loops=[
+            Loop("watch", followings.watch, period_s=settings.watch_s),
+            Loop("beat", followings.beat, period_s=settings.heartbeat_s / 10),
+        ],
         works=[server.serve],
         ready={"postgres": rows.ready, "nats": bus.ready, "http": server.ready},
         on_drain=drain,

@@ -1,26 +1,36 @@
-"""Clients that follow runs: a live subscription each, heartbeats, and a watch over what is lost.
+"""Clients that follow runs and threads: a live subscription each, heartbeats, and a watch over what
+is lost.
 
-Cast: a `Following` is one client's place in one run. `Followings` owns all of this process; its
-`watch` asks PostgreSQL every few seconds which of the followed runs are still under way. For one
-that is not, the client reads the event log once more, and if that has no end (the broker lost it),
-the next look ends it from the row. `close` ends everything at once, because the process stops: the
-clients come back to another gateway with their position.
+Cast: a `Following` is one client's place in one run, a `ThreadFollowing` in one thread.
+`Followings` owns all of this process. Its `beat` wakes those that have been silent for a heartbeat:
+one loop for all, because a timer per idle client costs more than the client. Its `watch` asks
+PostgreSQL every few seconds about all that is followed: which runs are over, how far the threads
+have come. Whoever has not heard so reads the event log once more, and if the log has no more (the
+broker lost it), the next look tells the client, who reads the row. `close` ends everything at once,
+because the process stops: the clients come back to another gateway with their position.
 """
 
 from __future__ import annotations
 
-import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from enum import StrEnum
+from time import monotonic
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from bedplate.bus.event_line import Event
 from bedplate.bus.event_log import EventLog, Follower
-from bedplate_proto.subjects import RunAddress
+from bedplate.bus.thread_log import ThreadFollower
+from bedplate_proto.subjects import RunAddress, ThreadAddress
 from bedplate_proto.vocabulary import EventName
 
 from .rows import Rows
+
+# A thread at work is read again every so many looks, in case its newest live message was dropped.
+_LOOKS_PER_CHECK = 6
+F = TypeVar("F", Follower, ThreadFollower)
 
 
 class Pause(StrEnum):
@@ -29,59 +39,57 @@ class Pause(StrEnum):
     SILENCE = "silence"
     """Nothing came for a heartbeat."""
     LOST = "lost"
-    """The run is over, but its end is not in the log: read the row."""
+    """The rows say more than the log: read them. For a run that is the end."""
     CLOSED = "closed"
-    """This process stops."""
+    """This process stops, or the thread is gone."""
 
 
-class Following:
-    """One client's place in one run; leave it with `close`, also when it was never read."""
+class _Place(ABC, Generic[F]):
+    """Leave it with `close`, also when it was never read."""
 
-    def __init__(self, owner: Followings, follower: Follower, stack: AsyncExitStack) -> None:
+    def __init__(self, owner: Followings, follower: F, stack: AsyncExitStack) -> None:
         self._owner = owner
         self._follower = follower
         self._stack = stack
         self._is_checked = False
         self._is_waiting = False
         self._pause: Pause | None = None
-        self.address = follower.address
+        self.spoke_at = monotonic()
 
-    async def parts(self, *, heartbeat_s: float) -> AsyncGenerator[list[Event] | Pause]:
-        """Events as they come, several at once, and pauses; ends after the end event, LOST or
-        CLOSED."""
+    async def parts(self) -> AsyncGenerator[list[Event] | Pause]:
+        """Events as they come, several at once, and pauses; ends after CLOSED, and for a run after
+        its end event or LOST. Call `spoke` whenever the client was sent something."""
         while True:
             if self._pause is not None:
-                yield self._pause
-                return
-            self._is_waiting = True
-            try:
-                async with asyncio.timeout(heartbeat_s):
-                    events = await self._follower.more()
-            except TimeoutError:
-                yield Pause.SILENCE
+                pause, self._pause = self._pause, None
+                self._is_checked = False
+                yield pause
+                if pause is Pause.CLOSED or self._ends_with(pause):
+                    return
                 continue
+            self._is_waiting = True
+            events = await self._follower.more()
             self._is_waiting = False
             self._is_checked = self._is_checked and not events
             if events:
                 yield events
-                if events[-1].name == EventName.END:
+                if self._ends_with(events[-1].name):
                     return
+            elif self._pause is None:
+                self.spoke()
+                yield Pause.SILENCE
 
-    def told(self, *, is_active: bool) -> None:
-        """What the row says. Over: the log is read again; said twice without news, it is lost.
+    def spoke(self) -> None:
+        """The client was sent something: it need not hear a heartbeat for a while."""
+        self.spoke_at = monotonic()
 
-        A client that is still busy with what it got has not missed anything yet.
-        """
-        if is_active or not self._is_waiting:
-            self._is_checked = False
-        elif self._is_checked:
-            self.stop(Pause.LOST)
-        else:
-            self._is_checked = True
-            self._follower.check()
+    def beat(self) -> None:
+        """Time for a heartbeat. Nothing for a client that is busy with what it got."""
+        if self._is_waiting:
+            self._follower.nudge()
 
     def stop(self, why: Pause) -> None:
-        if self._pause is None:
+        if self._pause is not Pause.CLOSED:
             self._pause = why
             self._follower.nudge()
 
@@ -89,17 +97,85 @@ class Following:
         self._owner.left(self)
         await self._stack.aclose()
 
+    @abstractmethod
+    def _ends_with(self, name: str) -> bool: ...
+
+    def _is_behind(self, *, is_behind: bool) -> None:
+        """What the rows say. Behind them: the log is read again; said twice without news, it is
+        lost. A client that is still busy with what it got has not missed anything yet."""
+        if not is_behind or not self._is_waiting:
+            self._is_checked = False
+        elif self._is_checked:
+            self.stop(Pause.LOST)
+        else:
+            self._is_checked = True
+            self._follower.check()
+
+
+class Following(_Place[Follower]):
+    """One client's place in one run."""
+
+    @property
+    def address(self) -> RunAddress:
+        return self._follower.address
+
+    def told(self, *, is_active: bool) -> None:
+        self._is_behind(is_behind=not is_active)
+
+    def _ends_with(self, name: str) -> bool:
+        return name in (EventName.END, Pause.LOST)
+
+
+class ThreadFollowing(_Place[ThreadFollower]):
+    """One client's place in one thread. `ends_with_thread`: close it when the thread is gone, which
+    may also mean that it is not there yet."""
+
+    def __init__(
+        self,
+        owner: Followings,
+        follower: ThreadFollower,
+        stack: AsyncExitStack,
+        *,
+        ends_with_thread: bool,
+    ) -> None:
+        super().__init__(owner, follower, stack)
+        self._ends_with_thread = ends_with_thread
+
+    @property
+    def address(self) -> ThreadAddress:
+        return self._follower.address
+
+    @property
+    def follower(self) -> ThreadFollower:
+        return self._follower
+
+    def told(self, *, events_n: int, is_active: bool, is_check_due: bool) -> None:
+        """`events_n`: number of the last event of the thread's finished runs."""
+        if is_active and is_check_due and self._is_waiting:
+            self._follower.check()
+        self._is_behind(is_behind=events_n > self._follower.n)
+
+    def told_gone(self) -> None:
+        if self._ends_with_thread:
+            self.stop(Pause.CLOSED)
+
+    def _ends_with(self, name: str) -> bool:
+        return False
+
 
 class Followings:
-    def __init__(self, log: EventLog, rows: Rows) -> None:
+    def __init__(self, log: EventLog, rows: Rows, *, heartbeat_s: float) -> None:
         self._log = log
         self._rows = rows
-        self._open: dict[UUID, set[Following]] = {}
+        self._heartbeat_s = heartbeat_s
+        self._runs: dict[UUID, set[Following]] = {}
+        self._threads: dict[UUID, set[ThreadFollowing]] = {}
         self._is_closed = False
+        self._looks = 0
 
     @property
     def count(self) -> int:
-        return sum(len(followings) for followings in self._open.values())
+        return sum(len(places) for places in (*self._runs.values(), *self._threads.values()))
 
     async def follow(
         self, address: RunAddress, *, after_n: int = 0, from_sequence: int = 0, is_new: bool = False
@@ -110,36 +186,92 @@ class Followings:
             self._log.follow(address, after_n=after_n, from_sequence=from_sequence, is_new=is_new)
         )
         following = Following(self, follower, stack)
-        self._open.setdefault(address.run_id, set()).add(following)
+        self._runs.setdefault(address.run_id, set()).add(following)
         if self._is_closed:
             following.stop(Pause.CLOSED)
         return following
 
-    async def newest(self, address: RunAddress) -> Event | None:
-        """The run's newest event that the log still has."""
+    async def follow_thread(
+        self,
+        address: ThreadAddress,
+        *,
+        after_n: int = 0,
+        from_sequence: int = 0,
+        ends_with_thread: bool = False,
+    ) -> ThreadFollowing:
+        """A place in all runs of a thread, also of one that does not exist yet."""
+        stack = AsyncExitStack()
+        follower = await stack.enter_async_context(
+            self._log.follow_thread(address, after_n=after_n, from_sequence=from_sequence)
+        )
+        following = ThreadFollowing(self, follower, stack, ends_with_thread=ends_with_thread)
+        self._threads.setdefault(address.thread_id, set()).add(following)
+        if self._is_closed:
+            following.stop(Pause.CLOSED)
+        return following
+
+    async def newest(self, address: RunAddress | ThreadAddress) -> Event | None:
+        """The newest event that the log still has."""
         return await self._log.last(address)
 
+    async def beat(self) -> None:
+        """A loop's tick, several times per heartbeat."""
+        due = monotonic() - self._heartbeat_s
+        for places in (*self._runs.values(), *self._threads.values()):
+            for place in places:
+                if place.spoke_at <= due:
+                    place.beat()
+
     async def watch(self) -> dict[str, int]:
-        """A loop's tick: runs that are over although their followers have not heard it."""
-        followed = [run_id for run_id, open_ in self._open.items() if open_]
-        if not followed:
-            return {}
-        active = {row["run_id"] for row in await self._rows.all("find_active_runs", followed)}
-        for run_id in followed:
-            for following in self._open.get(run_id, ()):
-                following.told(is_active=run_id in active)
-        return {"followed": len(followed), "over": len(followed) - len(active)}
+        """A loop's tick: who has not heard what the rows say."""
+        self._looks += 1
+        report: dict[str, int] = {}
+        if runs := list(self._runs):
+            active = {row["run_id"] for row in await self._rows.all("find_active_runs", runs)}
+            for run_id in runs:
+                for following in self._runs.get(run_id, ()):
+                    following.told(is_active=run_id in active)
+            report |= {"followed": len(runs), "over": len(runs) - len(active)}
+        if threads := list(self._threads):
+            await self._watch_threads(threads)
+            report["threads"] = len(threads)
+        return report
+
+    async def _watch_threads(self, threads: list[UUID]) -> None:
+        rows = await self._rows.all("find_followed_threads", threads)
+        found = {row["thread_id"]: row for row in rows}
+        is_check_due = self._looks % _LOOKS_PER_CHECK == 0
+        for thread_id in threads:
+            row = found.get(thread_id)
+            for following in self._threads.get(thread_id, ()):
+                if row is None:
+                    following.told_gone()
+                else:
+                    following.told(
+                        events_n=row["events_n"],
+                        is_active=row["is_active"],
+                        is_check_due=is_check_due,
+                    )
 
     def close(self) -> None:
         """End all of them, and those to come."""
         self._is_closed = True
-        for followings in self._open.values():
-            for following in followings:
-                following.stop(Pause.CLOSED)
+        for places in (*self._runs.values(), *self._threads.values()):
+            for place in places:
+                place.stop(Pause.CLOSED)
 
-    def left(self, following: Following) -> None:
-        run_id = following.address.run_id
-        if open_ := self._open.get(run_id):
-            open_.discard(following)
-            if not open_:
-                del self._open[run_id]
+    def left(self, place: _Place[Any]) -> None:
+        if isinstance(place, Following):
+            _discard(self._runs, place.address.run_id, place)
+        elif isinstance(place, ThreadFollowing):
+            _discard(self._threads, place.address.thread_id, place)
+
+
+P = TypeVar("P")
+
+
+def _discard(places: dict[UUID, set[P]], key: UUID, place: P) -> None:
+    if open_ := places.get(key):
+        open_.discard(place)
+        if not open_:
+            del places[key]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 
 from bedplate.bus.event_line import Event, position_of
@@ -29,30 +28,33 @@ class CutOff(Exception):
 Chunks = AsyncGenerator[bytes]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Flow:
     """`chunks` end by themselves; `close` it in any case. `abandon`: the client left before."""
 
-    address: RunAddress
     chunks: Chunks
     close: Callable[[], Awaitable[None]]
     abandon: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunFlow(Flow):
+    address: RunAddress
+
+
 class Streams:
-    def __init__(self, runs: Runs, followings: Followings, *, heartbeat_s: float) -> None:
+    def __init__(self, runs: Runs, followings: Followings) -> None:
         self._runs = runs
         self._followings = followings
-        self._heartbeat_s = heartbeat_s
 
     # -- a new run
 
-    async def stream(self, ready: Ready, *, is_resumable: bool, is_cancelled: bool) -> Flow:
+    async def stream(self, ready: Ready, *, is_resumable: bool, is_cancelled: bool) -> RunFlow:
         """Order the run and follow it from its first event."""
         following = await self._ordered(ready)
         return self._flow(following, self._frames(following, has_ids=is_resumable), is_cancelled)
 
-    async def wait(self, ready: Ready, *, is_cancelled: bool) -> Flow:
+    async def wait(self, ready: Ready, *, is_cancelled: bool) -> RunFlow:
         """Order the run; its result."""
         following = await self._ordered(ready)
         return self._flow(following, self._result(following), is_cancelled)
@@ -68,7 +70,7 @@ class Streams:
 
     # -- a run that is there
 
-    async def join(self, found: Found, *, is_cancelled: bool) -> Flow:
+    async def join(self, found: Found, *, is_cancelled: bool) -> RunFlow:
         """The result of a run, at once if it is over."""
         newest = await self._followings.newest(found.address)
         if newest is not None and newest.name == EventName.END:
@@ -86,7 +88,7 @@ class Streams:
         modes: Sequence[StreamMode] | None,
         last_event_id: str | None,
         is_cancelled: bool,
-    ) -> Flow:
+    ) -> RunFlow:
         """Events after a position, or from now on; a position counts only for a resumable run."""
         wanted = None if modes is None else only(modes)
         if last_event_id is None or not found.is_resumable:
@@ -107,7 +109,7 @@ class Streams:
         frames = self._frames(following, has_ids=found.is_resumable, wanted=wanted)
         return self._flow(following, frames, is_cancelled)
 
-    async def cancel(self, address: RunAddress, action: CancelAction) -> Flow:
+    async def cancel(self, address: RunAddress, action: CancelAction) -> RunFlow:
         """Stop a run; `{}` once it has really stopped."""
         following = await self._followings.follow(address)
         try:
@@ -116,14 +118,14 @@ class Streams:
             await following.close()
             raise
         chunks = _once(b"{}") if is_over else self._stopped(following)
-        return Flow(address, chunks, following.close)
+        return RunFlow(address=address, chunks=chunks, close=following.close)
 
     async def removed(self, address: RunAddress) -> None:
         """Remove a run; returns when it is gone, or its executor takes too long over it."""
         following = await self._followings.follow(address)
         try:
             if not await self._runs.delete(address):
-                async for part in following.parts(heartbeat_s=self._heartbeat_s):
+                async for part in following.parts():
                     if part is Pause.SILENCE:
                         return
         finally:
@@ -138,20 +140,20 @@ class Streams:
     async def _frames(
         self, following: Following, *, has_ids: bool, wanted: Wanted | None = None
     ) -> Chunks:
-        written_at = monotonic()
-        async for part in following.parts(heartbeat_s=self._heartbeat_s):
-            chunk = b""
-            if part is Pause.LOST:
-                chunk = await self._lost_end(following.address, has_ids=has_ids)
-            elif not isinstance(part, Pause):
-                chunk = frames_of(part, has_ids=has_ids, wanted=wanted)
-            if not chunk and part is not Pause.CLOSED:
-                # Also when events came, but none that this reader wants.
-                is_silent = monotonic() - written_at >= self._heartbeat_s * 0.9
-                chunk = HEARTBEAT if is_silent else b""
+        async for part in following.parts():
+            match part:
+                case Pause.CLOSED:
+                    return
+                case Pause.SILENCE:
+                    chunk = HEARTBEAT
+                case Pause.LOST:
+                    chunk = await self._lost_end(following.address, has_ids=has_ids)
+                case events:
+                    # Nothing when none of them is wanted; then the heartbeat stays due.
+                    chunk = frames_of(events, has_ids=has_ids, wanted=wanted)
             if chunk:
                 yield chunk
-                written_at = monotonic()
+                following.spoke()
 
     async def _lost_end(self, address: RunAddress, *, has_ids: bool) -> bytes:
         ending = await self._runs.ending(address.run_id)
@@ -162,7 +164,7 @@ class Streams:
 
     async def _result(self, following: Following) -> Chunks:
         yield KEEP_ALIVE
-        async for part in following.parts(heartbeat_s=self._heartbeat_s):
+        async for part in following.parts():
             match part:
                 case Pause.SILENCE:
                     yield KEEP_ALIVE
@@ -178,7 +180,7 @@ class Streams:
 
     async def _stopped(self, following: Following) -> Chunks:
         yield KEEP_ALIVE
-        async for part in following.parts(heartbeat_s=self._heartbeat_s):
+        async for part in following.parts():
             if part is Pause.CLOSED:
                 raise CutOff
             if part is Pause.SILENCE:
@@ -192,14 +194,19 @@ class Streams:
             ending = await self._runs.ending(address.run_id)
         return ending.values or b"{}"
 
-    def _flow(self, following: Following, chunks: Chunks, is_cancelled: bool) -> Flow:
+    def _flow(self, following: Following, chunks: Chunks, is_cancelled: bool) -> RunFlow:
         async def abandon() -> None:
             await self._runs.abandon(following.address)
 
-        return Flow(following.address, chunks, following.close, abandon if is_cancelled else None)
+        return RunFlow(
+            address=following.address,
+            chunks=chunks,
+            close=following.close,
+            abandon=abandon if is_cancelled else None,
+        )
 
-    def _told(self, found: Found, body: bytes) -> Flow:
-        return Flow(found.address, _once(body), _nothing)
+    def _told(self, found: Found, body: bytes) -> RunFlow:
+        return RunFlow(address=found.address, chunks=_once(body), close=_nothing)
 
 
 async def _once(body: bytes) -> Chunks:

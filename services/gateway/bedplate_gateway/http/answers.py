@@ -72,7 +72,7 @@ class FlowResponse(Response):
         finally:
             await self._flow.close()
         if has_left and self._flow.abandon is not None:
-            self._abandoned.start(self._flow.abandon(), str(self._flow.address.run_id))
+            self._abandoned.start(self._flow.abandon(), "run")
 
     async def _write(self, send: Send) -> None:
         await send(

@@ -20,7 +20,7 @@ from .. import shapes
 from ..errors import Unprocessable
 from ..forms import RUN_FIELDS, RunCreate, RunList
 from ..runs import Ready, Runs
-from ..stream import Flow, Streams
+from ..stream import RunFlow, Streams
 from .answers import EVENT_STREAM, JSON, FlowResponse, json_answer, nothing
 from .body import checked, choice_of, flag_of, form_of, path_id, queried
 from .paths import Path, Query
@@ -143,7 +143,7 @@ class RunPaths:
     def _address(self, request: Request) -> RunAddress:
         return self._runs.address(path_id(request, "thread_id"), path_id(request, "run_id"))
 
-    def _events(self, request: Request, flow: Flow) -> Response:
+    def _events(self, request: Request, flow: RunFlow) -> Response:
         place = _place(request, flow.address)
         headers = {
             **_STREAM_HEADERS,
@@ -152,7 +152,7 @@ class RunPaths:
         }
         return FlowResponse(flow, self._abandoned, media_type=EVENT_STREAM, headers=headers)
 
-    def _result(self, request: Request, flow: Flow) -> Response:
+    def _result(self, request: Request, flow: RunFlow) -> Response:
         place = _place(request, flow.address)
         # A stateless run is joined by its thread: there is no other path to a result.
         whole = f"/threads/{flow.address.thread_id}/runs/{flow.address.run_id}"
