@@ -124,15 +124,20 @@ class Committer:
     async def commit(self, entry: Entry) -> None:
         """Store `entry`. Raises `Fenced`, `Refused` (a value PostgreSQL cannot hold) or
         `Unavailable`. A cancelled caller takes back what is not on its way yet."""
+        await self.hand_in(entry)
+
+    def hand_in(self, entry: Entry) -> asyncio.Future[None]:
+        """Queue `entry`; the future ends as `commit` would. Cancelling it takes the entry back as
+        long as it is not on its way."""
         if self._is_closed:
             raise Unavailable("The checkpoint committer of this process is closed.")
-        await self._hand_in(entry)
+        return self._queue(entry)
 
     async def settle(self) -> None:
         """Wait until everything handed in so far is decided, also what its caller gave up. Raises
         `Unavailable`."""
         if self._writer is not None:
-            await self._hand_in(Entry(None))
+            await self._queue(Entry(None))
 
     async def aclose(self) -> None:
         """Take nothing more, and decide what was taken."""
@@ -142,17 +147,19 @@ class Committer:
 
     # -- the writer: one task while there is something to write
 
-    async def _hand_in(self, entry: Entry) -> None:
+    def _queue(self, entry: Entry) -> asyncio.Future[None]:
         decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, decided))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write(), name="checkpoint-committer")
-        await decided
+        return decided
 
     async def _write(self) -> None:
         try:
             while self._waiting:
                 await self._decide(self._next_batch())
+                # Who takes back what stands on a failed entry does so before the next batch leaves.
+                await asyncio.sleep(0)
         finally:
             self._writer = None
             # Only when the process is going down: whoever waits must not wait for ever.
@@ -199,7 +206,9 @@ class Committer:
             # asyncpg do not say which of the rows it was.
             if len(batch) > 1:
                 for one in batch:
-                    await self._decide([one])
+                    if not one[1].cancelled():
+                        await self._decide([one])
+                        await asyncio.sleep(0)
                 return
             wrong = Refused(f"a checkpoint cannot be stored: {type(error).__name__}: {error}")
             wrong.__cause__ = error

@@ -3,9 +3,10 @@
 Cast: one `PostgresSaver` per process holds the pool, the committer and the serializer;
 `with_fence` makes the copy that one attempt (or one edit of a state) writes through.
 
-Promises: what `aput` and `aput_writes` store is committed when they return, and was accepted by the
-fence in the same transaction (`Fenced` otherwise). A saver's reads see its own writes. Whatever is
-removed or copied leaves every checkpoint that remains readable, DeltaChannels included.
+Promises: what `aput` and `aput_writes` store is committed when they return (a `deferring` saver's:
+when `settled` returns), and was accepted by the fence in the same transaction (`Fenced` otherwise).
+A saver's reads see its own writes. Whatever is removed or copied leaves every checkpoint that
+remains readable, DeltaChannels included.
 
 Not promised: that two savers without a fence may write to one thread at the same time.
 """
@@ -33,6 +34,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from bedplate.sql import Statements
 
 from . import checkpoint_tables
+from .backlog import Backlog
 from .checkpoint_rows import (
     Stored,
     add_sends,
@@ -84,10 +86,21 @@ class PostgresSaver(BaseCheckpointSaver[str]):
         clone._guard(fence)
         return clone
 
+    def deferring(self) -> PostgresSaver:
+        """A copy for the same attempt that does not wait for its commits; `settled` does."""
+        clone = copy.copy(self)
+        clone._backlog = Backlog(self._committer, self._newest, defers=True)
+        return clone
+
+    async def settled(self) -> None:
+        """Returns when all that was put is committed. Raises `Fenced`, `Refused`, `Unavailable`."""
+        await self._home.run(self._backlog.settled())
+
     def _guard(self, fence: Fence | None) -> None:
         self._fence = fence
         is_attempt = isinstance(fence, AttemptFence)
         self._newest = Newest() if is_attempt else None
+        self._backlog = Backlog(self._committer, self._newest)
         self._run_id = str(fence.run_id) if is_attempt else None
         # Checkpoints that other runs made: what this run writes onto them can be taken back.
         self._foreign: set[tuple[str, str, str]] = set()
@@ -103,6 +116,7 @@ class PostgresSaver(BaseCheckpointSaver[str]):
         key = (str(configurable["thread_id"]), configurable.get("checkpoint_ns", ""))
         checkpoint_id = get_checkpoint_id(config)
         newest = self._newest
+        await self._backlog.decided()
         if newest is None:
             stored = await self._read(key, checkpoint_id)
         elif (stored := newest.find(key, checkpoint_id)) is None:
@@ -209,13 +223,13 @@ class PostgresSaver(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint; committed on return. Raises `Unserialisable`, `Fenced`."""
+        """Store a checkpoint. Raises `Unserialisable`, `Fenced`."""
         row, blobs, blob_channels = encode_checkpoint(
             self.serde, config, checkpoint, metadata, new_versions
         )
         entry = Entry(self._fence, checkpoint=row, blobs=blobs)
         versions = dict(checkpoint["channel_versions"])
-        await self._home.run(self._commit(entry, versions, blob_channels))
+        await self._home.run(self._backlog.store(entry, versions, blob_channels))
         return config_of(row.thread_id, row.checkpoint_ns, row.checkpoint_id)
 
     async def aput_writes(
@@ -225,25 +239,12 @@ class PostgresSaver(BaseCheckpointSaver[str]):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Store writes pending on a checkpoint; committed on return. Raises `Unserialisable`,
-        `Fenced`."""
+        """Store writes pending on a checkpoint. Raises `Unserialisable`, `Fenced`."""
         undo_run = self._run_id if _place(config) in self._foreign else None
         rows = encode_writes(self.serde, config, writes, task_id, task_path, undo_run)
         if rows:
-            await self._home.run(self._commit(Entry(self._fence, writes=rows), None, set()))
-
-    async def _commit(
-        self, entry: Entry, versions: dict[str, Any] | None, blob_channels: set[str]
-    ) -> None:
-        newest = self._newest
-        try:
-            await self._committer.commit(entry)
-        except BaseException:
-            if newest is not None:
-                newest.lose_track()
-            raise
-        if newest is not None:
-            newest.wrote(entry, versions, blob_channels)
+            entry = Entry(self._fence, writes=rows)
+            await self._home.run(self._backlog.store(entry, None, set()))
 
     # -- removing and copying
 
@@ -377,6 +378,7 @@ class PostgresSaver(BaseCheckpointSaver[str]):
         return f"{before + 1:032}.{random():016}"
 
     async def _fetch(self, statement: str, *arguments: Any) -> Sequence[Any]:
+        await self._backlog.decided()
         return await self._patience.run(lambda c: c.fetch(_sql[statement], *arguments))
 
 

@@ -31,7 +31,7 @@ from bedplate.graphs.registry import Registry
 from bedplate.graphs.saver import PostgresSaver
 from bedplate.graphs.store import PostgresStore
 from bedplate.graphs.wire import dumps
-from bedplate.kernel.errors import Fenced, Unavailable
+from bedplate.kernel.errors import BedplateError, Fenced, Unavailable
 from bedplate.kernel.run import Ending
 from bedplate.ledger import Applied, Claimed, Closed, Finish, Ledger, Outcome
 from bedplate_proto.subjects import RunAddress
@@ -166,6 +166,8 @@ class Attempt:
         waiters get."""
         try:
             work = await work_of(self.claimed, self._saver)
+            if work.durability == "async":
+                self._saver = self._saver.deferring()
             async with AsyncExitStack() as stack:
                 graph = await self._opened(stack, work)
                 return await self._lived(graph, work)
@@ -237,6 +239,17 @@ class Attempt:
         return task.result() if task.done() and not task.cancelled() else None
 
     async def _forward(self, stream: RunStream) -> BaseException | None:
+        failure = await self._streamed(stream)
+        try:
+            # Also when it stopped to be handed over: the next attempt goes on from what is stored.
+            await self._saver.settled()
+        except (Fenced, Unavailable) as error:
+            return error
+        except BedplateError as error:
+            return error if failure is None or isinstance(failure, GraphDrained) else failure
+        return failure
+
+    async def _streamed(self, stream: RunStream) -> BaseException | None:
         try:
             async for event in stream:
                 self._events.put(event.event, event.data)
