@@ -15,6 +15,7 @@ import pytest
 
 from bedplate.bus.broker import Bus
 from bedplate.bus.event_log import EventLog
+from bedplate.chassis.loop import Loop
 from bedplate.devstack import schema
 from bedplate.devstack.servers import Servers
 from bedplate.ledger import Parcels, make_pool
@@ -97,6 +98,10 @@ async def parts(servers: Servers) -> AsyncIterator[Parts]:
             rows = Rows(pool)
             assistants = Assistants(rows, bus, tenant="default")
             runs = Runs(rows, bus, assistants, tenant="default")
-            followings = Followings(EventLog(bus), rows)
-            streams = Streams(runs, followings, heartbeat_s=0.2)
-            yield Parts(pool, bus, rows, runs, assistants, followings, streams)
+            followings = Followings(EventLog(bus), rows, heartbeat_s=0.2)
+            streams = Streams(runs, followings)
+            beat = Loop("beat", followings.beat, period_s=0.05)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(beat.run())
+                yield Parts(pool, bus, rows, runs, assistants, followings, streams)
+                beat.stop()
