@@ -166,6 +166,18 @@ async def test_a_killed_worker_costs_less_than_two_seconds_and_only_the_step_und
     assert state["values"]["log"] == list(range(1, 21)), "no result was applied twice"
 
 
+async def test_a_run_killed_in_its_first_step_keeps_its_input(
+    pair: Stack, steps_on: MakeSteps
+) -> None:
+    run = steps_on(pair)
+    await run.start(gate_at=1)
+    await eventually(lambda: run.journal.firsts(), within_s=PATIENCE_S, every_s=0.005)
+    os.kill(run.journal.pids()[0], signal.SIGKILL)
+    run.gate.touch()
+    assert await run.ended() == "success"
+    assert run.journal.firsts() == ["1", *STEPS]
+
+
 async def test_with_durability_exit_a_killed_run_starts_over(
     stack: Stack, steps_on: MakeSteps
 ) -> None:

@@ -78,6 +78,7 @@ class Crew:
         self._waiting: deque[Claimed] = deque()
         self._known: deque[UUID] = deque(maxlen=_SUSPECTS_KNOWN_MAX)
         self._failed_starts = 0
+        self._has_started = False
         self.is_stopping = False
         self._reloading = asyncio.Lock()
         self._making_spare = asyncio.Lock()
@@ -229,6 +230,7 @@ class Crew:
             raise Unloadable(
                 first.unloadable or "the worker died at start, see its output"
             ) from None
+        self._has_started = True
         for _ in range(self._size - 1):
             await self._hire()
 
@@ -313,7 +315,7 @@ class Crew:
             log.warning("worker.died", worker=worker.pid, code=code, runs=len(worker.held))
         self._died(worker, code)
         self._changed()
-        if self.is_stopping or worker.is_retiring:
+        if self.is_stopping or worker.is_retiring or not self._has_started:
             return
         self._failed_starts = 0 if was_ready else self._failed_starts + 1
         await self._hire_again()
