@@ -1,6 +1,6 @@
 """The numbers the documentation quotes: the bare library and the product, side by side.
 
-    python tests/bench/bench.py [--quick] [--workers N …] [--json FILE] [name …]
+    python tests/bench/bench.py [--quick] [--workers N]… [--json FILE] [name …]
 
 Names: noop-1 noop-16 noop-64 steps-16 tokens-1 tokens-16 idle start; none: all. Wall figures are
 the best of the repetitions (other work on the machine only slows them down), CPU is the median
@@ -44,6 +44,8 @@ def main() -> None:
         Path(folder).chmod(0o755)
         columns = uvloop.run(_measured(Path(folder), given))
     print(shown(columns))
+    machine = _machine()
+    print(f"{machine['cores']} cores, load {machine['load_1_min']:.1f} at the end (ours included)")
     if given.json:
         text = json.dumps(
             {"machine": _machine(), "columns": [asdict(c) for c in columns]}, indent=1
@@ -69,22 +71,26 @@ async def _measured(folder: Path, given: argparse.Namespace) -> list[Column]:
             )
         if loads or "idle" in given.names:
             async with Stack(data_dir, project=PROJECT, workers=workers) as stack:
-                if not columns and loads:
-                    floor = Column("floor")
-                    floor.loads = await _floor(stack, [load.name for load in loads], repeats)
-                    columns.append(floor)
+                if not columns:
+                    columns.append(Column("floor"))
+                floor = columns[0].loads
                 transactions = await Transactions.of(stack.endpoints.database_uri)
                 product = Product(stack, transactions)
+                await product.rest()
                 for load in loads:
+                    # Right before the product's: the machine has other things to do, now and then.
+                    if load.name not in floor:
+                        floor[load.name] = await _floor(stack, load.name, repeats)
                     column.loads[load.name] = await product.figures(load, repeats=repeats)
                 if "idle" in given.names:
+                    await product.rest()
                     column.idle = await product.idle(IDLE_S / 3 if given.quick else IDLE_S)
                 await transactions.close()
         columns.append(column)
     return columns
 
 
-async def _floor(stack: Stack, names: list[str], repeats: int) -> dict[str, Figures]:
+async def _floor(stack: Stack, name: str, repeats: int) -> Figures:
     """The bare library, in a process of its own and in a database of its own on the same server."""
     uri = stack.endpoints.database_uri
     connection = await asyncpg.connect(uri, timeout=10)
@@ -97,14 +103,13 @@ async def _floor(stack: Stack, names: list[str], repeats: int) -> dict[str, Figu
     postgres = stack.servers.pids["postgres"][0]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, HERE / "floor.py", uri.rsplit("/", 1)[0] + "/floor"),
-        *(str(postgres), str(repeats), *names),
+        *(str(postgres), str(repeats), name),
         stdout=subprocess.PIPE,
     )
     output, _ = await process.communicate()
     if process.returncode != 0:
         raise SystemExit(f"the floor could not be measured ({process.returncode})")
-    found = [Figures(**json.loads(line)) for line in output.splitlines()]
-    return {figures.name: figures for figures in found}
+    return Figures(**json.loads(output))
 
 
 def _machine() -> dict[str, Any]:
@@ -120,7 +125,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the floor and the product side by side.")
     parser.add_argument("names", nargs="*", metavar="name", help=" ".join(NAMES))
     parser.add_argument("--quick", action="store_true", help="a quarter of the load, once")
-    parser.add_argument("--workers", nargs="+", type=int, help="default: 1 and one per core")
+    parser.add_argument("--workers", action="append", type=int, help="default: 1, and one per core")
     parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
     given = parser.parse_args()
     if unknown := set(given.names) - set(NAMES):

@@ -49,7 +49,7 @@ class Connection(asyncio.Protocol):
     @classmethod
     async def to(cls, url: str) -> Self:
         parts = urlsplit(url)
-        assert parts.hostname is not None, url
+        assert parts.hostname is not None and parts.port is not None, url
         host = f"{parts.hostname}:{parts.port}"
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(lambda: cls(host), parts.hostname, parts.port)

@@ -17,6 +17,8 @@ from bedplate.devstack.stack import Stack
 
 PROJECT = Path(__file__).resolve().parents[1] / "graphs" / "langgraph.json"
 OURS = ("gateway", "run-scheduler", "keeper", "workers")
+# At rest: less than this share of a core for a second.
+_REST_S, _REST_CORES, _REST_TRIES_MAX = 1.0, 0.05, 20
 _TOKEN = b"event: messages\r\n"
 
 
@@ -73,11 +75,19 @@ class Product:
             wall_s, cpu_s, latencies, first_tokens, commits - counted[0], writing - counted[1]
         )
 
+    async def rest(self) -> None:
+        """Wait until nothing works off what came before (a spare worker's imports, a vacuum)."""
+        for _ in range(_REST_TRIES_MAX):
+            before = self._group.cpu_s()
+            await _span(_REST_S)
+            cpu_s = spent(before, self._group.cpu_s())
+            if sum(cpu_s.values()) < _REST_S * _REST_CORES:
+                return
+
     async def idle(self, seconds: float) -> dict[str, Any]:
         """CPU in percent of a core over a span without requests, and memory."""
         before, began = self._group.cpu_s(), perf_counter()
-        # Nothing to wait for: the span itself is what is measured.
-        await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=seconds)
+        await _span(seconds)
         cpu_s = spent(before, self._group.cpu_s())
         percent = {name: 100 * s / (perf_counter() - began) for name, s in cpu_s.items()}
         del percent["client"]
@@ -89,6 +99,11 @@ class Product:
             "our_rss_mib": sum(rss[name] for name in OURS),
             "our_pss_mib": sum(pss[name] for name in OURS),
         }
+
+
+async def _span(seconds: float) -> None:
+    """Nothing to wait for: the span itself is what is measured."""
+    await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=seconds)
 
 
 async def waited(connection: Connection, graph: str) -> None:
