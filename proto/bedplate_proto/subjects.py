@@ -115,6 +115,9 @@ RUN_FINISHED = Subject(
 )
 RUN_SIGNAL = Subject("sig.{run}", Kind.HINT, runs.RunSignal, SCHEDULER, (EXECUTOR,))
 GATEWAY_POKE = Subject(f"wake.{GATEWAY}", Kind.HINT, threads.GatewayPoke, GATEWAY, (GATEWAY,))
+STATE_CHANGED = Subject(
+    f"wake.{GATEWAY}.state", Kind.HINT, threads.StateChanged, GATEWAY, (GATEWAY,)
+)
 
 ALL: tuple[Subject, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Subject)

@@ -139,3 +139,10 @@ class GatewayPoke(Message):
     """A hint to all gateways that something they keep in memory has changed."""
 
     what: Literal["assistants"]
+
+
+class StateChanged(Message):
+    """A hint to all gateways: somebody has changed the state of this thread; read it again."""
+
+    tenant: str
+    thread_id: UUID

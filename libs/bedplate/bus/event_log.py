@@ -76,6 +76,10 @@ class EventLog:
         async with self._heard(address.live(self._bus.prefix), follower):
             yield follower
 
+    def thread_reader(self, address: ThreadAddress, *, after_n: int = 0) -> ThreadFollower:
+        """One that hears nothing live, for `stored`."""
+        return ThreadFollower(self._bus, address, after_n=after_n)
+
     @asynccontextmanager
     async def _heard(self, subject: str, reader: Reader) -> AsyncGenerator[None]:
         tail = self._tails.get(subject)

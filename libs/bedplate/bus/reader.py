@@ -133,9 +133,15 @@ class Reader(ABC):
 
     async def stored(self) -> AsyncIterator[Event]:
         """What the stream holds after the position."""
-        while True:
-            for event in await self._read_on():
+        async for events in self.stored_parts():
+            for event in events:
                 yield event
+
+    async def stored_parts(self) -> AsyncIterator[list[Event]]:
+        """The same, several at once."""
+        while True:
+            if events := await self._read_on():
+                yield events
             if not self._must_read:
                 return
 

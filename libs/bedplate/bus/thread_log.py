@@ -61,12 +61,19 @@ class ThreadFollower(Reader):
         self._prefix = bus.prefix
         self._open: str | None = None
         self._ended: str | None = None
+        # Without a hint everything is read from the start, to know what stands where.
+        self._met_n = after_n if from_sequence else 0
         self._resumed_at = from_sequence
         self._lines: dict[str, Lines] = {}
         # Messages above `_sequence` that were taken before their turn.
         self._ahead: dict[int, str] = {}
         self._rest_sequence: int | None = None
         self._give_up_at = 0.0
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Number and sequence: where another follower goes on."""
+        return self._n, self._sequence
 
     @property
     def open_run(self) -> str | None:
@@ -90,13 +97,15 @@ class ThreadFollower(Reader):
             sequence=self._sequence,
             run_id=self._open,
         )
-        self._n, self._ended, self._open = event.n, self._open, None
+        self._n = self._met_n = event.n
+        self._ended, self._open = self._open, None
         return event
 
     def pass_over(self, n: int) -> None:
         """Everything up to `n` is known from elsewhere."""
         if n > self._n:
-            self._n, self._open = n, None
+            self._n = self._met_n = n
+            self._open = None
 
     # -- one message after another
 
@@ -157,8 +166,10 @@ class ThreadFollower(Reader):
             if event.name == EventName.END:
                 self._ended = piece.run_id
             if event.n == 0:
-                events.append(replace(event, n=self._n))
+                if self._met_n >= self._n:
+                    events.append(replace(event, n=self._met_n))
                 continue
+            self._met_n = max(self._met_n, event.n)
             # The event at our position tells a reader that has just come which run is open.
             if event.n > self._n or (event.n == self._n and self._open is None):
                 self._open = None if event.name == EventName.END else piece.run_id

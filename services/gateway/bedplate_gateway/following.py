@@ -13,6 +13,7 @@ because the process stops: the clients come back to another gateway with their p
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from enum import StrEnum
@@ -24,12 +25,15 @@ from bedplate.bus.event_line import Event
 from bedplate.bus.event_log import EventLog, Follower
 from bedplate.bus.thread_log import ThreadFollower
 from bedplate_proto.subjects import RunAddress, ThreadAddress
+from bedplate_proto.threads import StateChanged
 from bedplate_proto.vocabulary import EventName
 
 from .rows import Rows
 
 # A thread at work is read again every so many looks, in case its newest live message was dropped.
 _LOOKS_PER_CHECK = 6
+# A client that does not read is told of no more changes than that.
+_PAUSES_MAX = 100
 F = TypeVar("F", Follower, ThreadFollower)
 
 
@@ -40,8 +44,12 @@ class Pause(StrEnum):
     """Nothing came for a heartbeat."""
     LOST = "lost"
     """The rows say more than the log: read them. For a run that is the end."""
+    STATE = "state"
+    """Somebody has changed the thread's state."""
+    GONE = "gone"
+    """There is no such thread any more."""
     CLOSED = "closed"
-    """This process stops, or the thread is gone."""
+    """This process stops."""
 
 
 class _Place(ABC, Generic[F]):
@@ -53,18 +61,18 @@ class _Place(ABC, Generic[F]):
         self._stack = stack
         self._is_checked = False
         self._is_waiting = False
-        self._pause: Pause | None = None
+        self._pauses: deque[Pause] = deque(maxlen=_PAUSES_MAX)
         self.spoke_at = monotonic()
 
     async def parts(self) -> AsyncGenerator[list[Event] | Pause]:
-        """Events as they come, several at once, and pauses; ends after CLOSED, and for a run after
-        its end event or LOST. Call `spoke` whenever the client was sent something."""
+        """Events as they come, several at once, and pauses; ends after CLOSED or GONE, and for a
+        run after its end event or LOST. Call `spoke` whenever the client was sent something."""
         while True:
-            if self._pause is not None:
-                pause, self._pause = self._pause, None
+            if self._pauses:
+                pause = self._pauses.popleft()
                 self._is_checked = False
                 yield pause
-                if pause is Pause.CLOSED or self._ends_with(pause):
+                if pause in (Pause.CLOSED, Pause.GONE) or self._ends_with(pause):
                     return
                 continue
             self._is_waiting = True
@@ -75,7 +83,7 @@ class _Place(ABC, Generic[F]):
                 yield events
                 if self._ends_with(events[-1].name):
                     return
-            elif self._pause is None:
+            elif not self._pauses:
                 self.spoke()
                 yield Pause.SILENCE
 
@@ -88,10 +96,9 @@ class _Place(ABC, Generic[F]):
         if self._is_waiting:
             self._follower.nudge()
 
-    def stop(self, why: Pause) -> None:
-        if self._pause is not Pause.CLOSED:
-            self._pause = why
-            self._follower.nudge()
+    def interrupt(self, why: Pause) -> None:
+        self._pauses.append(why)
+        self._follower.nudge()
 
     async def close(self) -> None:
         self._owner.left(self)
@@ -106,7 +113,7 @@ class _Place(ABC, Generic[F]):
         if not is_behind or not self._is_waiting:
             self._is_checked = False
         elif self._is_checked:
-            self.stop(Pause.LOST)
+            self.interrupt(Pause.LOST)
         else:
             self._is_checked = True
             self._follower.check()
@@ -127,8 +134,8 @@ class Following(_Place[Follower]):
 
 
 class ThreadFollowing(_Place[ThreadFollower]):
-    """One client's place in one thread. `ends_with_thread`: close it when the thread is gone, which
-    may also mean that it is not there yet."""
+    """One client's place in one thread. `ends_with_thread`: it ends when the thread is gone; else
+    the thread may also be one that is not there yet."""
 
     def __init__(
         self,
@@ -137,9 +144,11 @@ class ThreadFollowing(_Place[ThreadFollower]):
         stack: AsyncExitStack,
         *,
         ends_with_thread: bool,
+        wants_states: bool,
     ) -> None:
         super().__init__(owner, follower, stack)
         self._ends_with_thread = ends_with_thread
+        self._wants_states = wants_states
 
     @property
     def address(self) -> ThreadAddress:
@@ -155,9 +164,13 @@ class ThreadFollowing(_Place[ThreadFollower]):
             self._follower.check()
         self._is_behind(is_behind=events_n > self._follower.n)
 
+    def told_state(self) -> None:
+        if self._wants_states:
+            self.interrupt(Pause.STATE)
+
     def told_gone(self) -> None:
         if self._ends_with_thread:
-            self.stop(Pause.CLOSED)
+            self.interrupt(Pause.GONE)
 
     def _ends_with(self, name: str) -> bool:
         return False
@@ -188,7 +201,7 @@ class Followings:
         following = Following(self, follower, stack)
         self._runs.setdefault(address.run_id, set()).add(following)
         if self._is_closed:
-            following.stop(Pause.CLOSED)
+            following.interrupt(Pause.CLOSED)
         return following
 
     async def follow_thread(
@@ -198,21 +211,37 @@ class Followings:
         after_n: int = 0,
         from_sequence: int = 0,
         ends_with_thread: bool = False,
+        wants_states: bool = False,
     ) -> ThreadFollowing:
         """A place in all runs of a thread, also of one that does not exist yet."""
         stack = AsyncExitStack()
         follower = await stack.enter_async_context(
             self._log.follow_thread(address, after_n=after_n, from_sequence=from_sequence)
         )
-        following = ThreadFollowing(self, follower, stack, ends_with_thread=ends_with_thread)
+        following = ThreadFollowing(
+            self,
+            follower,
+            stack,
+            ends_with_thread=ends_with_thread,
+            wants_states=wants_states,
+        )
         self._threads.setdefault(address.thread_id, set()).add(following)
         if self._is_closed:
-            following.stop(Pause.CLOSED)
+            following.interrupt(Pause.CLOSED)
         return following
+
+    def reader(self, address: ThreadAddress, *, after_n: int) -> ThreadFollower:
+        """One for what is stored alone; there is nothing to close."""
+        return self._log.thread_reader(address, after_n=after_n)
 
     async def newest(self, address: RunAddress | ThreadAddress) -> Event | None:
         """The newest event that the log still has."""
         return await self._log.last(address)
+
+    async def on_state_changed(self, hint: StateChanged) -> None:
+        """Somebody has changed a thread's state, here or at another gateway."""
+        for following in self._threads.get(hint.thread_id, ()):
+            following.told_state()
 
     async def beat(self) -> None:
         """A loop's tick, several times per heartbeat."""
@@ -258,7 +287,7 @@ class Followings:
         self._is_closed = True
         for places in (*self._runs.values(), *self._threads.values()):
             for place in places:
-                place.stop(Pause.CLOSED)
+                place.interrupt(Pause.CLOSED)
 
     def left(self, place: _Place[Any]) -> None:
         if isinstance(place, Following):

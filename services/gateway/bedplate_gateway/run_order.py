@@ -26,11 +26,15 @@ RESUME_WITHOUT_THREAD = "You must provide a thread_id when resuming."
 
 @dataclass(frozen=True)
 class Asked:
-    """Who asks for a run, and where: on a thread of theirs, or on one made for it."""
+    """Who asks for a run, and where: on a thread of theirs, or on one made for it.
+
+    `speaks_protocol`: its events are also written for the event-streaming protocol.
+    """
 
     tenant: str
     thread_id: UUID | None
     request_id: str
+    speaks_protocol: bool = False
 
 
 def run_order(form: RunCreate, assistant: Assistant, asked: Asked) -> CreateRun:
@@ -83,6 +87,8 @@ def _kwargs(form: RunCreate, setup: Setup, asked: Asked) -> Object:
             "langgraph_request_id": asked.request_id,
         },
     }
+    if asked.speaks_protocol:
+        config["configurable"]["__event_streaming_v2"] = True
     kwargs: Object = {
         "input": form.input,
         "command": form.command,
@@ -99,6 +105,8 @@ def _kwargs(form: RunCreate, setup: Setup, asked: Asked) -> Object:
         "checkpoint_during": form.checkpoint_during,
         "durability": _durability(form),
     }
+    if asked.speaks_protocol:
+        kwargs["event_streaming"] = "v2"
     place = place_of(form.checkpoint, form.checkpoint_id) if asked.thread_id is not None else {}
     if place:
         kwargs["checkpoint"] = place

@@ -58,10 +58,18 @@ class Runs:
         self._assistants = assistants
         self._tenant = tenant
 
-    async def ready(self, form: RunCreate, *, thread_id: UUID | None, request_id: str) -> Ready:
+    async def ready(
+        self,
+        form: RunCreate,
+        *,
+        thread_id: UUID | None,
+        request_id: str,
+        speaks_protocol: bool = False,
+    ) -> Ready:
         """Everything about a new run that can be checked here. `thread_id` None: stateless."""
         assistant = await self._assistants.find(form.assistant_id)
-        order = run_order(form, assistant, Asked(self._tenant, thread_id, request_id))
+        asked = Asked(self._tenant, thread_id, request_id, speaks_protocol=speaks_protocol)
+        order = run_order(form, assistant, asked)
         return Ready(self.address(order.thread_id, order.run_id), order)
 
     async def create(self, ready: Ready) -> bytes:

@@ -6,36 +6,17 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from bedplate.chassis.settings import Settings as ChassisSettings
+from bedplate.backbone import BackboneSettings
 
 MIB = 1024 * 1024
 
 
-class Settings(ChassisSettings):
+class Settings(BackboneSettings):
     service: ClassVar[str] = "gateway"
 
     host: str = Field("127.0.0.1", description="Address on which the API is served.")
     port: int = Field(
         2024, ge=0, le=65535, description="Port of the API; 0 picks a free one and logs it."
-    )
-    database_uri: str = Field(
-        "postgresql://postgres@127.0.0.1:5432/postgres",
-        description="PostgreSQL, 15 or newer.",
-        json_schema_extra={
-            "env": ["DATABASE_URI", "POSTGRES_URI", "POSTGRES_URI_CUSTOM"],
-            "secret": True,
-        },
-    )
-    nats_url: str = Field(
-        "nats://127.0.0.1:4222",
-        description="NATS with JetStream, 2.12 or newer; several servers separated by commas.",
-        json_schema_extra={"env": ["NATS_URL"], "secret": True},
-    )
-    subject_prefix: str = Field(
-        "bedplate",
-        pattern=r"^[a-z][a-z0-9_-]{0,31}$",
-        description="First token of every subject.",
-        json_schema_extra={"env": ["BEDPLATE_SUBJECT_PREFIX"]},
     )
     tenant: str = Field(
         "default",
@@ -53,6 +34,21 @@ class Settings(ChassisSettings):
         le=300 * MIB,
         description="Largest request body in bytes; a larger one is answered with 413.",
         json_schema_extra={"env": ["HTTP_MAX_REQUEST_BODY_BYTES"]},
+    )
+    frame_bytes_max: int = Field(
+        MIB,
+        ge=1024,
+        le=300 * MIB,
+        description="Largest websocket message from a client in bytes; a larger one closes (1009).",
+    )
+    subscriptions_max: int = Field(
+        100, ge=1, le=10_000, description="Subscriptions of one websocket."
+    )
+    stalled_s: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="Seconds after which a client that takes no bytes is disconnected (on Linux).",
     )
     heartbeat_s: float = Field(
         5.0, gt=0, le=30, description="Seconds of silence after which a stream sends a comment."

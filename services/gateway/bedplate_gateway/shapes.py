@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -121,6 +121,23 @@ class ServerInfo(BaseModel):
     langgraph_py_version: str
     flags: dict[str, bool]
     host: Object
+
+
+class Command(BaseModel):
+    id: int
+    method: str = Field(description="run.start, input.respond or agent.getTree")
+    params: Object = {}
+
+
+class CommandAnswer(BaseModel):
+    """`result` of a success, `error` and `message` of a failure."""
+
+    type: Literal["success", "error"]
+    id: int | None
+    result: Object | None = None
+    error: str | None = None
+    message: str | None = None
+    meta: Object = {}
 
 
 class Item(BaseModel):

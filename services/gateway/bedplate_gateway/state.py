@@ -11,7 +11,13 @@ from pydantic_core import from_json
 from bedplate.bus.broker import Bus
 from bedplate.kernel.errors import NotFound, Refused
 from bedplate_proto import subjects
-from bedplate_proto.threads import BulkUpdateState, ReadHistory, ReadState, UpdateState
+from bedplate_proto.threads import (
+    BulkUpdateState,
+    ReadHistory,
+    ReadState,
+    StateChanged,
+    UpdateState,
+)
 
 from .forms import HistoryRead, Object, StateUpdate, Superstep
 from .ids import uuid_or_none
@@ -58,6 +64,10 @@ class States:
         )
         return await self._bus.order(subjects.READ_STATE, ask, limit_s=EXECUTOR_S_MAX)
 
+    async def check_thread(self, thread_id: UUID) -> None:
+        """Raises `NotFound`."""
+        await self._graph(thread_id)
+
     async def history(self, thread_id: UUID, form: HistoryRead) -> bytes:
         """Newest first."""
         graph = await self._graph(thread_id)
@@ -94,7 +104,10 @@ class States:
             as_node=form.as_node,
             checkpoint=form.place(),
         )
-        return await self._bus.order(subjects.UPDATE_STATE, ask, limit_s=EXECUTOR_S_MAX)
+        answer = await self._bus.order(subjects.UPDATE_STATE, ask, limit_s=EXECUTOR_S_MAX)
+        changed = StateChanged(tenant=self._tenant, thread_id=thread_id)
+        await self._bus.hint(subjects.STATE_CHANGED, changed)
+        return answer
 
     async def apply(self, thread_id: UUID, supersteps: Sequence[Superstep]) -> None:
         """Write the supersteps in order, one checkpoint each."""

@@ -142,7 +142,7 @@ class Streams:
     ) -> Chunks:
         async for part in following.parts():
             match part:
-                case Pause.CLOSED:
+                case Pause.CLOSED | Pause.GONE | Pause.STATE:
                     return
                 case Pause.SILENCE:
                     chunk = HEARTBEAT
@@ -168,7 +168,7 @@ class Streams:
             match part:
                 case Pause.SILENCE:
                     yield KEEP_ALIVE
-                case Pause.CLOSED:
+                case Pause.CLOSED | Pause.GONE | Pause.STATE:
                     raise CutOff
                 case Pause.LOST:
                     ending = await self._runs.ending(following.address.run_id)

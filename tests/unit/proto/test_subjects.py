@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ def matches(pattern: str, subject: str) -> bool:
 
 def served(service: str) -> Sequence[Order | Listen | Hint]:
     module = import_module(f"{DEPLOYED[service]}.routes")
-    return module.routes(AnyVerb())
+    return module.routes(*(AnyVerb() for _ in signature(module.routes).parameters))
 
 
 def test_every_subject_of_the_module_is_in_the_table_once() -> None:

@@ -21,6 +21,7 @@ log = get_logger()
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 def json_answer(

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 
 from bedplate.kernel.errors import TooLarge
 
+from ..checking import checked
 from ..errors import Unprocessable
 from ..ids import uuid_or_none
 from ..json_text import parsed
@@ -50,31 +51,6 @@ async def form_of(request: Request, form: type[F]) -> F:
     if not isinstance(value, dict):
         raise Unprocessable("The body must be a JSON object.")
     return checked(form, value)
-
-
-def checked(form: type[F], value: Any) -> F:
-    try:
-        return form.model_validate(value)
-    except ValidationError as error:
-        raise Unprocessable(problem_of(error)) from error
-
-
-def problem_of(error: ValidationError) -> str:
-    """The first problem as `field: what is wrong`, and how many more there are."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    first = problems[0]
-    where = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
-    text = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    others = len({problem["loc"][:1] for problem in problems}) - 1
-    more = f" (and {others} more field(s))" if others > 0 else ""
-    return f"{where}: {text}{more}" if where else f"{text}{more}"
-
-
-def _is_branch(part: str | int) -> bool:
-    """pydantic names the branches of a union too, e.g. `list[str]`: no field of a client."""
-    return isinstance(part, str) and (
-        "[" in part or part in ("str", "dict", "literal", "constrained-int", "int", "bool")
-    )
 
 
 def path_id(request: Request, name: str) -> UUID:

@@ -51,14 +51,19 @@ def failed() -> Response:
     return PlainTextResponse("Internal Server Error", status_code=500)
 
 
+def status_of(error: BedplateError) -> int | None:
+    """None: a fault of ours."""
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), None)
+
+
 async def _expected(_: Request, error: Exception) -> Response:
     assert isinstance(error, BedplateError)
-    for kind, status in _STATUSES:
-        if isinstance(error, kind):
-            headers: dict[str, str] = {}
-            if isinstance(error, Unavailable):
-                headers["Retry-After"] = str(max(1, math.ceil(error.retry_s)))
-            return _detail(error.message, status, headers)
+    status = status_of(error)
+    if status is not None:
+        headers: dict[str, str] = {}
+        if isinstance(error, Unavailable):
+            headers["Retry-After"] = str(max(1, math.ceil(error.retry_s)))
+        return _detail(error.message, status, headers)
     log.error("request.failed", why=error.message, **error.ids)
     return failed()
 

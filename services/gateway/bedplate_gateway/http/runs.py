@@ -17,16 +17,16 @@ from bedplate_proto.subjects import RunAddress
 from bedplate_proto.vocabulary import CancelAction, StreamMode
 
 from .. import shapes
+from ..checking import checked
 from ..errors import Unprocessable
 from ..forms import RUN_FIELDS, RunCreate, RunList
 from ..runs import Ready, Runs
 from ..stream import RunFlow, Streams
-from .answers import EVENT_STREAM, JSON, FlowResponse, json_answer, nothing
-from .body import checked, choice_of, flag_of, form_of, path_id, queried
+from .answers import EVENT_STREAM, JSON, STREAM_HEADERS, FlowResponse, json_answer, nothing
+from .body import choice_of, flag_of, form_of, path_id, queried
 from .paths import Path, Query
 
 TAG = "Runs"
-_STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _PLACES = {
     "Location": "Where to take the answer up again.",
     "Content-Location": "The run.",
@@ -146,7 +146,7 @@ class RunPaths:
     def _events(self, request: Request, flow: RunFlow) -> Response:
         place = _place(request, flow.address)
         headers = {
-            **_STREAM_HEADERS,
+            **STREAM_HEADERS,
             "Location": f"{place}/stream",
             "Content-Location": place,
         }

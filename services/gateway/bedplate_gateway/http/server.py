@@ -17,6 +17,8 @@ from starlette.types import ASGIApp
 from bedplate.chassis.errors import ConfigurationError
 from bedplate.chassis.log import get_logger
 
+from ..settings import Settings
+
 log = get_logger()
 
 _BACKLOG = 2048
@@ -30,23 +32,27 @@ class HttpServer:
 
     name = "the HTTP port"
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int, clients_max: int) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
-        self._host = host
-        self.port = port
+        self._host = settings.host
+        self.port = settings.port
+        self._stalled_s = settings.stalled_s
         self._socket: socket.socket | None = None
         self._has_ended = asyncio.Event()
         self._server = _Server(
             uvicorn.Config(
                 app,
                 lifespan="off",
-                ws="none",
+                ws="websockets-sansio",
+                ws_max_size=settings.frame_bytes_max,
+                # Compressing tokens costs more than sending them, and a context per connection.
+                ws_per_message_deflate=False,
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
                 backlog=_BACKLOG,
-                limit_concurrency=clients_max,
+                limit_concurrency=settings.clients_max,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=_SETTLE_S,
             )
@@ -59,6 +65,11 @@ class HttpServer:
             )[0]
             opened = socket.socket(family, kind, protocol)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                # Inherited by every connection: the kernel ends one whose client takes nothing, and
+                # with it what waits for it here. It costs no timer of ours, idle or busy.
+                stalled_ms = int(self._stalled_s * 1000)
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stalled_ms)
             opened.bind(address)
         except OSError as error:
             is_taken = error.errno == errno.EADDRINUSE

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.routing import WebSocketRoute
 
 from .errors import answer_errors
 from .middleware import Answered, Requests
@@ -23,13 +24,19 @@ _EXPOSED = (
 
 
 def site(
-    paths: Sequence[Path], answered: Answered, *, cors_origins: Sequence[str], body_bytes_max: int
+    paths: Sequence[Path],
+    sockets: Sequence[WebSocketRoute],
+    answered: Answered,
+    *,
+    cors_origins: Sequence[str],
+    body_bytes_max: int,
 ) -> FastAPI:
     """Routes are plain functions of the request: what they answer is JSON that was made elsewhere,
     and validating it again would cost more than making it."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.body_bytes_max = body_bytes_max
     app.router.routes.extend(path.route() for path in paths)
+    app.router.routes.extend(sockets)
     answer_errors(app)
     # The last one added is the outermost.
     app.add_middleware(Requests, answered=answered)

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .. import shapes
+from ..checking import checked
 from ..errors import Unprocessable
 from ..forms import (
     HistoryRead,
@@ -23,7 +24,7 @@ from ..json_text import dumped, with_member
 from ..state import States
 from ..threads import Threads
 from .answers import json_answer, nothing, page_answer
-from .body import checked, flag_of, form_of, path_id
+from .body import flag_of, form_of, path_id
 from .paths import Path, Query
 
 TAG = "Threads"

@@ -1,0 +1,61 @@
+"""The stream of all runs of a thread over HTTP (contract streaming.md 2)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bedplate.chassis.tasks import Tasks
+
+from ..checking import checked
+from ..thread_stream import Asked, ThreadMode, ThreadStreams
+from .answers import EVENT_STREAM, STREAM_HEADERS, FlowResponse
+from .body import path_id
+from .paths import Path, Query
+
+TAG = "Threads"
+
+
+class _Modes(BaseModel):
+    stream_modes: list[ThreadMode] = Field(min_length=1)
+
+
+class ThreadStreamPaths:
+    """One method per path."""
+
+    def __init__(self, streams: ThreadStreams, abandoned: Tasks) -> None:
+        self._streams = streams
+        self._abandoned = abandoned
+
+    async def join(self, request: Request) -> Response:
+        thread_id = path_id(request, "thread_id")
+        asked = Asked(thread_id, _modes_of(request), request.headers.get("last-event-id"))
+        flow = await self._streams.join(asked)
+        return FlowResponse(flow, self._abandoned, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
+
+    def table(self) -> list[Path]:
+        modes = {"type": "string", "default": "run_modes"}
+        return [
+            Path(
+                "GET", "/threads/{thread_id}/stream", self.join,
+                "Events of all runs of a thread, as they come; it never ends.", TAG,
+                answer={"type": "string"}, media="text/event-stream",
+                query=(
+                    Query("stream_modes", modes,
+                          "run_modes, lifecycle and state_update, separated by commas or repeated;"
+                          " `stream_mode` is the same."),
+                    Query("Last-Event-ID", {"type": "string"},
+                          "Events after this one; `-` for all that is kept of resumable runs.",
+                          place="header"),
+                ),
+                errors=(404, 422, 503),
+            ),
+        ]  # fmt: skip
+
+
+def _modes_of(request: Request) -> list[ThreadMode]:
+    query = request.query_params
+    given = [*query.getlist("stream_modes"), *query.getlist("stream_mode")]
+    modes = [part for text in given for part in text.split(",") if part]
+    return checked(_Modes, {"stream_modes": modes or [ThreadMode.RUN_MODES]}).stream_modes

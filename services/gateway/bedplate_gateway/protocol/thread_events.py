@@ -1,0 +1,187 @@
+"""A thread's events as the protocol shows them: what is stored, then what comes, for ever.
+
+Where the log has lost something, the rows fill in: the terminal lifecycle of a run whose end was
+never stored, and, when all events of a thread have passed retention, its values, what it waits for
+and how its last run ended. Those have the number the lost `end` had, so they are the same on every
+connection and a client that has seen them is not told again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import from_json
+
+from bedplate.bus.event_line import Event, end_of
+from bedplate.bus.thread_log import ThreadFollower
+from bedplate_proto.subjects import ThreadAddress
+from bedplate_proto.vocabulary import EventName, RunStatus, ThreadStatus
+
+from ..following import Followings, Pause, ThreadFollowing
+from ..json_text import dumped
+from ..rows import Rows
+from .envelopes import Envelope, made, ms_of, terminal_of
+from .run_facts import KnownRuns, RunFacts
+from .translation import envelopes_of, question, shown
+
+
+class ThreadEvents:
+    """All threads, for all connections of this process."""
+
+    def __init__(
+        self, followings: Followings, known: KnownRuns, rows: Rows, *, tenant: str
+    ) -> None:
+        self._followings = followings
+        self._known = known
+        self._rows = rows
+        self._tenant = tenant
+
+    async def open(self, thread_id: UUID, *, after_n: int) -> OpenThread:
+        """From the first event after `after_n`; the thread need not exist yet."""
+        following = await self._followings.follow_thread(self.address(thread_id), after_n=after_n)
+        return OpenThread(self, following)
+
+    def address(self, thread_id: UUID) -> ThreadAddress:
+        return ThreadAddress(self._tenant, thread_id)
+
+    def reader(self, thread_id: UUID, *, after_n: int = 0) -> ThreadFollower:
+        """For what is stored alone."""
+        return self._followings.reader(self.address(thread_id), after_n=after_n)
+
+    async def replayed(
+        self, thread_id: UUID, *, after_n: int, up_to_n: int
+    ) -> AsyncGenerator[Envelope]:
+        """What is stored from one number to another."""
+        follower = self.reader(thread_id, after_n=after_n)
+        async for envelopes in self.all_stored(follower):
+            for envelope in envelopes:
+                if envelope.n > up_to_n:
+                    return
+                yield envelope
+
+    async def all_stored(self, follower: ThreadFollower) -> AsyncGenerator[list[Envelope]]:
+        """What the log holds after the position, and then what only the rows know."""
+        async for events in follower.stored_parts():
+            yield await self.shown(events)
+        if missed := await self.missed(follower):
+            yield missed
+
+    async def first_n(self, thread_id: UUID) -> int:
+        """The number of the first event that can still be replayed."""
+        async for event in self.reader(thread_id).stored():
+            return event.n
+        row = await self._ended(thread_id)
+        return 1 if row is None else row["events_n"] + 1
+
+    async def shown(self, events: Sequence[Event]) -> list[Envelope]:
+        envelopes: list[Envelope] = []
+        for event in events:
+            whole = await self.whole(event)
+            envelopes += envelopes_of(whole, await self._known.facts(event.run_id))
+        return envelopes
+
+    async def whole(self, event: Event) -> Event:
+        """An `end` that was never stored has no data: what the row says instead."""
+        if event.name != EventName.END or event.data:
+            return event
+        row = await self._rows.one("find_ended_run", self._tenant, None, UUID(event.run_id))
+        if row is None or row["run_id"] is None:
+            return replace(event, data=end_of(RunStatus.INTERRUPTED, error=None, values=None))
+        return replace(event, data=_end_of_row(row), at=row["finished_at"].isoformat())
+
+    async def missed(self, follower: ThreadFollower) -> list[Envelope]:
+        """What the rows know and the log does not, after the follower's position."""
+        row = await self._ended(follower.address.thread_id)
+        if row is None or row["events_n"] <= follower.n:
+            return []
+        missed = await self.shown(_lost(follower))
+        if row["run_id"] is not None and str(row["run_id"]) != follower.ended_run:
+            missed += _settled(row)
+        follower.pass_over(row["events_n"])
+        return missed
+
+    async def lost(self, follower: ThreadFollower) -> list[Event]:
+        """The end of the open run, if the rows know it and the log does not."""
+        row = await self._ended(follower.address.thread_id)
+        if row is None or row["events_n"] <= follower.n:
+            return []
+        ends = _lost(follower)
+        follower.pass_over(row["events_n"])
+        return ends
+
+    async def _ended(self, thread_id: UUID) -> Any:
+        return await self._rows.one("find_ended_run", self._tenant, thread_id, None)
+
+
+class OpenThread:
+    """One connection's place in a thread."""
+
+    def __init__(self, owner: ThreadEvents, following: ThreadFollowing) -> None:
+        self._owner = owner
+        self._following = following
+        self.close = following.close
+        self.spoke = following.spoke
+
+    @property
+    def n(self) -> int:
+        """Number of the last event that was returned."""
+        return self._following.follower.n
+
+    async def stored(self) -> AsyncGenerator[list[Envelope]]:
+        """What is there; ends when it is all."""
+        async for envelopes in self._owner.all_stored(self._following.follower):
+            yield envelopes
+
+    async def parts(self) -> AsyncGenerator[list[Envelope] | Pause]:
+        """What comes, and pauses; for ever, or up to CLOSED."""
+        async for part in self._following.parts():
+            if part is Pause.LOST:
+                yield await self._owner.missed(self._following.follower)
+            elif isinstance(part, Pause):
+                yield part
+            else:
+                yield await self._owner.shown(part)
+
+
+def _lost(follower: ThreadFollower) -> list[Event]:
+    end = follower.lost_end()
+    return [] if end is None else [end]
+
+
+def _end_of_row(row: Any) -> bytes:
+    error = None if row["error"] is None else row["error"].encode()
+    is_waiting = row["settled_status"] == ThreadStatus.INTERRUPTED
+    return end_of(
+        row["status"],
+        error=error,
+        values=None,
+        graph=row["graph_id"],
+        waits=bool(row["is_last"]) and is_waiting,
+    )
+
+
+def _settled(row: Any) -> list[Envelope]:
+    """Values, questions and terminal lifecycle of a thread as its rows show it."""
+    n, run_id, at = row["events_n"], str(row["run_id"]), row["finished_at"].isoformat()
+    envelopes: list[Envelope] = []
+    if row["values"] is not None:
+        values = dumped(shown(from_json(row["values"]))).encode()
+        envelopes.append(made(n, "values", values, at_ms=ms_of(at)))
+    of_task: dict[str, Any] = from_json(row["interrupts"])
+    envelopes += [
+        made(
+            n,
+            "input.requested",
+            question(one),
+            at_ms=ms_of(at),
+            event_id=f"synth:{run_id}:input||{one['id']}",
+        )
+        for interrupts in of_task.values()
+        for one in interrupts
+    ]
+    end = Event(n, 1, EventName.END, _end_of_row(row), run_id=run_id, at=at)
+    facts = RunFacts(row["graph_id"], speaks_protocol=True, is_resumable=True)
+    return [*envelopes, terminal_of(end, facts)]
