@@ -132,6 +132,8 @@ class MessageLines:
             data = {**data, "id": one.id}
         if kind in ("message-finish", "error"):
             del self._open[run]
+        if kind == "content-block-delta":
+            data = _with_piece(data)
         yield line("messages", namespace, shown(data), node=one.node)
 
     def _whole(
@@ -224,6 +226,18 @@ def _with_content(data: dict[str, Any]) -> dict[str, Any]:
     delta = data.pop("delta")
     kind = delta["type"].removesuffix("-delta")
     return {**data, "content": {**delta, "type": kind}}
+
+
+def _with_piece(data: dict[str, Any]) -> dict[str, Any]:
+    """A piece of a tool call also as a block to be merged.
+
+    React 1.1 (its SDK is 1.11) knows no `tool-call-delta`: without a block it stops reading the
+    sub-agent that calls the tool (tests/node/use_stream.test.js). Who takes the delta ignores it.
+    """
+    delta = data.get("delta") or {}
+    if delta.get("type") != "tool-call-delta":
+        return data
+    return {**data, "content": {"type": "tool_call_chunk", "args": delta["args"]}}
 
 
 def _tool_messages(value: Any) -> Iterator[ToolMessage]:
