@@ -27,6 +27,7 @@ def numbers(found: list[Any]) -> list[int]:
 async def test_a_follower_that_came_first_sees_the_run_live(events: Any, all_of: Any) -> None:
     address = events.address()
     async with events.log.follow(address, is_new=True) as follower:
+        await events.log.last(address)  # answered: the stranger's broker knows of us
         await events.write(address, ("a", b"1"), ("b", b"2"), END)
         assert numbers(await all_of(follower)) == [1, 2, 3]
 
@@ -75,6 +76,7 @@ async def test_a_follower_that_left_leaves_the_others_alone(events: Any, all_of:
     async with events.log.follow(address, is_new=True) as stays:
         async with events.log.follow(address, is_new=True):
             pass
+        await events.log.last(address)
         await events.write(address, END)
         assert numbers(await all_of(stays)) == [1]
     async with events.log.follow(address) as again:
@@ -131,6 +133,7 @@ async def test_a_slow_reader_gets_everything_and_holds_little(events: Any, all_o
     address = events.address()
     data = b'"%b"' % (b"x" * 100_000)
     async with events.log.follow(address, is_new=True) as follower:
+        await events.log.last(address)  # answered: the stranger's broker knows of us
         await events.write(address, *[("chunk", data)] * 60, END)
         held = sum(len(message.data) for message in follower._buffer)
         assert held <= FOLLOWER_BYTES_MAX
