@@ -40,6 +40,15 @@ class Setup:
     config: Object
     context: Object
 
+    @property
+    def lasting(self) -> Object:
+        """The config as the thread keeps it. Where one run began is not where its state is read."""
+        given: Object | None = self.config.get("configurable")
+        if given is None:
+            return self.config
+        kept = {key: value for key, value in given.items() if key not in _PLACE_KEYS}
+        return {**self.config, "configurable": kept}
+
 
 def setup_of(config: Config | None, context: Object | None) -> Setup:
     """What a client gave, without the keys it may not set. Raises `Refused` when it gave both."""

@@ -21,6 +21,7 @@ from .forms import Object, RunCreate, place_of
 from .ids import uuid7, uuid_or_none
 from .json_text import dumped, merged
 
+_PLACE_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
 RESUME_WITHOUT_THREAD = "You must provide a thread_id when resuming."
 
 
@@ -42,8 +43,9 @@ def run_order(form: RunCreate, assistant: Assistant, asked: Asked) -> CreateRun:
     is_stateless = asked.thread_id is None
     if is_stateless and form.command is not None and form.command.get("resume") is not None:
         raise Refused(RESUME_WITHOUT_THREAD)
-    setup = merged_setup(assistant.setup, setup_of(form.config, form.context))
-    _check_place(setup.config.get("configurable") or {})
+    setup, place = _without_place(
+        merged_setup(assistant.setup, setup_of(form.config, form.context))
+    )
     metadata = merged(
         assistant.metadata,
         setup.config.get("metadata"),
@@ -57,12 +59,12 @@ def run_order(form: RunCreate, assistant: Assistant, asked: Asked) -> CreateRun:
         thread_id=asked.thread_id or uuid7(),
         assistant_id=assistant.assistant_id,
         graph_id=assistant.graph_id,
-        kwargs=dumped(_kwargs(form, setup, asked)),
+        kwargs=dumped(_kwargs(form, setup, place, asked)),
         metadata=dumped(metadata),
         thread_metadata=dumped(
             {"graph_id": assistant.graph_id, "assistant_id": str(assistant.assistant_id)}
         ),
-        thread_config=dumped(setup.config),
+        thread_config=dumped(setup.lasting),
         multitask_strategy=(
             MultitaskStrategy.ENQUEUE
             if is_stateless or form.multitask_strategy is None
@@ -79,7 +81,7 @@ def _if_not_exists(form: RunCreate) -> IfNotExists:
     return form.if_not_exists or IfNotExists.REJECT
 
 
-def _kwargs(form: RunCreate, setup: Setup, asked: Asked) -> Object:
+def _kwargs(form: RunCreate, setup: Setup, place: Object, asked: Asked) -> Object:
     config = {
         **setup.config,
         "configurable": {
@@ -107,8 +109,8 @@ def _kwargs(form: RunCreate, setup: Setup, asked: Asked) -> Object:
     }
     if asked.speaks_protocol:
         kwargs["event_streaming"] = "v2"
-    place = place_of(form.checkpoint, form.checkpoint_id) if asked.thread_id is not None else {}
-    if place:
+    place = place_of(form.checkpoint, form.checkpoint_id) or place
+    if place and asked.thread_id is not None:
         kwargs["checkpoint"] = place
     return kwargs
 
@@ -119,8 +121,20 @@ def _durability(form: RunCreate) -> Durability:
     return Durability.EXIT if form.checkpoint_during is False else Durability.ASYNC
 
 
-def _check_place(configurable: Object) -> None:
-    """A checkpoint may also be named in `configurable`; a run must not fail later for its form."""
-    named = configurable.get("checkpoint_id")
-    if named is not None and not (isinstance(named, str) and uuid_or_none(named)):
+def _without_place(setup: Setup) -> tuple[Setup, Object]:
+    """A checkpoint may also be named in `configurable`. It is where this run begins, not a setting:
+    kept in the thread's config it would be where every later read of the thread looks.
+
+    Raises `Unprocessable`: a run must not fail later for its form.
+    """
+    configurable: Object = dict(setup.config.get("configurable") or {})
+    named = {key: configurable.pop(key, None) for key in _PLACE_KEYS}
+    place = {key: value for key, value in named.items() if value is not None}
+    checkpoint_id = place.get("checkpoint_id")
+    if checkpoint_id is None:
+        place = {}
+    elif not (isinstance(checkpoint_id, str) and uuid_or_none(checkpoint_id)):
         raise Unprocessable("config.configurable.checkpoint_id: must be a UUID")
+    if "configurable" not in setup.config:
+        return setup, place
+    return Setup({**setup.config, "configurable": configurable}, setup.context), place

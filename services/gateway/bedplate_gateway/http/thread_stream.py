@@ -32,7 +32,11 @@ class ThreadStreamPaths:
         thread_id = path_id(request, "thread_id")
         asked = Asked(thread_id, _modes_of(request), request.headers.get("last-event-id"))
         flow = await self._streams.join(asked)
-        return FlowResponse(flow, self._abandoned, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
+        # Clients come back to it when the connection breaks, and only if it is named.
+        place = f"/threads/{thread_id}/stream"
+        query = f"?{request.url.query}" if request.url.query else ""
+        headers = {**STREAM_HEADERS, "Location": f"{place}{query}"}
+        return FlowResponse(flow, self._abandoned, media_type=EVENT_STREAM, headers=headers)
 
     def table(self) -> list[Path]:
         modes = {"type": "string", "default": "run_modes"}
@@ -49,6 +53,7 @@ class ThreadStreamPaths:
                           "Events after this one; `-` for all that is kept of resumable runs.",
                           place="header"),
                 ),
+                headers={"Location": "Where to take the stream up again."},
                 errors=(404, 422, 503),
             ),
         ]  # fmt: skip
