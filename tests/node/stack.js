@@ -43,7 +43,8 @@ export function failingFetch({ afterEvents = 2, drops = 5 } = {}) {
   return Object.assign(failing, { log, dropped: () => drops - left });
 }
 
-/** `body` up to the event number `afterEvents`, then half of the next one, and an error. */
+/** `body` up to about `afterEvents` events, then half of one, and an error that may cost what came
+ * just before it, as on a network. */
 function failingBody(body, afterEvents) {
   const reader = body.getReader();
   const text = new TextDecoder();
@@ -118,3 +119,49 @@ export async function eventually(ask, told = () => "") {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
+
+// Reconnects at once: the waits between them are the SDK's matter, not ours.
+const AT_ONCE = { reconnectDelayMs: () => 10 };
+
+const TRANSPORTS = {
+  sse: () => ({ ...AT_ONCE, transport: "sse" }),
+  websocket: () => ({ ...AT_ONCE, transport: "websocket", webSocketFactory: webSockets().factory }),
+};
+
+/** A test over each transport of the event-streaming protocol: `body(options, t)`. */
+export function overBoth(body) {
+  return async (t) => {
+    for (const [name, options] of Object.entries(TRANSPORTS)) {
+      try {
+        await body(options(), t);
+      } catch (error) {
+        error.message = `over ${name}: ${error.message}`;
+        throw error;
+      }
+    }
+  };
+}
+
+/** What is told to a listener of `thread`, in order, until the test is over. */
+export function heardOn(thread, t) {
+  const heard = [];
+  // As it came: the SDK turns the messages in it into objects of its own.
+  thread.onEvent((event) => heard.push(structuredClone(event)));
+  t.after(() => thread.close());
+  return heard;
+}
+
+/** The root's lifecycle: `["running", "completed"]`. */
+export const lifecycleOf = (events) =>
+  events
+    .filter(({ method, params }) => method === "lifecycle" && params.namespace.length === 0)
+    .map(({ params }) => params.data.event);
+
+const ENDED = new Set(["completed", "failed", "interrupted"]);
+
+/** Returns when `count` runs have ended on `heard`. */
+export const ended = (heard, count = 1) =>
+  eventually(
+    () => lifecycleOf(heard).filter((event) => ENDED.has(event)).length >= count,
+    () => `of ${heard.length} events: ${JSON.stringify(heard.slice(-3))}`,
+  );

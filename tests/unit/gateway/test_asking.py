@@ -31,6 +31,8 @@ def test_where_a_run_is_does_not_become_context() -> None:
     setup = setup_of(_config(configurable={"thread_id": "t", "checkpoint_id": "c", "a": 1}), None)
     assert setup.context == {"a": 1}
     assert setup.config["configurable"]["thread_id"] == "t"
+    # A run that began in the past does not leave the thread's state there.
+    assert setup.lasting == {"configurable": {"a": 1}}
 
 
 def test_keys_of_the_server_are_dropped() -> None:
