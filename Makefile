@@ -35,7 +35,7 @@ faults: .venv/installed  ## the tests that kill, pause and lose processes and se
 	$(PYTEST) tests/faults $(ARGS)
 
 bench: .venv/installed  ## measure the numbers that the documentation quotes
-	$(PYTEST) -s -q tests/bench $(ARGS)
+	$(BIN)/python tests/bench/bench.py $(ARGS)
 
 contracts: .venv/installed  ## write proto/published anew: schemas, OpenAPI, AsyncAPI, samples
 	$(BIN)/bedplate contracts

@@ -77,15 +77,15 @@ def packages() -> None:
 @pytest.fixture(scope="module")
 def addresses(packages: None, stack: Stack, desk: Stack) -> Iterator[dict[str, str]]:
     """Two gateways of `tests/graphs`, and the support desk."""
-    stack.start_service("gateway", replica=2)
+    stack.start_service("gateway", replica=3)
     try:
         yield {
             "BEDPLATE_URL": stack.url,
-            "BEDPLATE_SECOND_URL": stack.url_of("gateway", replica=2),
+            "BEDPLATE_SECOND_URL": stack.url_of("gateway", replica=3),
             "BEDPLATE_DESK_URL": desk.url,
         }
     finally:
-        stack.stop_service("gateway", replica=2)
+        stack.stop_service("gateway", replica=3)
 
 
 @pytest.fixture(scope="module")
