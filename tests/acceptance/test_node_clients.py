@@ -57,7 +57,8 @@ def _missing() -> str | None:
     return None
 
 
-@pytest.fixture(scope="module")
+# Of the session, as the stacks are: asked first, so that none is started for nothing.
+@pytest.fixture(scope="session")
 def packages() -> None:
     """What the lock file names is installed; nothing is asked of a registry if it was before."""
     if (reason := _missing()) is not None:
