@@ -173,16 +173,20 @@ async def test_runs_of_the_older_kind_are_told_too(http: httpx.AsyncClient) -> N
 # -- the same everywhere
 
 
+@pytest.fixture
+async def other(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """A second gateway."""
+    await asyncio.to_thread(stack.start_service, "gateway", replica=2)
+    async with httpx.AsyncClient(base_url=stack.url_of("gateway", replica=2), timeout=30) as http:
+        yield http
+    await asyncio.to_thread(stack.stop_service, "gateway", replica=2)
+
+
 async def test_every_connection_gateway_and_filter_shows_the_same_events(
-    http: httpx.AsyncClient, stack: Stack
+    http: httpx.AsyncClient, other: httpx.AsyncClient
 ) -> None:
-    if "gateway-2" not in stack.services():
-        await asyncio.to_thread(stack.start_service, "gateway", replica=2)
     thread = str(uuid4())
-    async with (
-        httpx.AsyncClient(base_url=stack.url_of("gateway", replica=2), timeout=30) as other,
-        opened(other, thread) as live,
-    ):
+    async with opened(other, thread) as live:
         await start(http, thread, "subgraphs", {"visited": []})
         whole = await up_to_end(live)
         assert await history(http, thread) == whole
