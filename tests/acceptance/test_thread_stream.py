@@ -160,7 +160,9 @@ async def test_the_sdk_joins_a_thread(client: LangGraphClient, thread: str) -> N
     parts: list[Any] = []
 
     async def read() -> None:
-        stream = await client.threads.join_stream(thread, last_event_id="-", stream_mode="run_modes")
+        stream = await client.threads.join_stream(
+            thread, last_event_id="-", stream_mode="run_modes"
+        )
         async for part in stream:
             parts.append(part)
             if part.event == "metadata" and part.data.get("status") == "run_done":
