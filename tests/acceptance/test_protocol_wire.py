@@ -212,7 +212,12 @@ async def test_a_client_that_reconnects_anywhere_sees_each_event_once(
                 seen.append(event)
                 if len(seen) % 9 == 0 or state_of(event) in TERMINAL:
                     break
-    assert seen == await history(http, thread)
+    whole = await history(http, thread)
+    # A reader that comes between a run's end and its last event is told of it from the row: the
+    # same event under the same id and number, some milliseconds earlier.
+    for terminal in (seen[-1], whole[-1]):
+        del terminal["params"]["timestamp"]
+    assert seen == whole
 
 
 async def test_namespaces_and_depth_choose_what_is_shown(http: httpx.AsyncClient) -> None:
