@@ -13,7 +13,6 @@ because the process stops: the clients come back to another gateway with their p
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from enum import StrEnum
@@ -61,7 +60,7 @@ class _Place(ABC, Generic[F]):
         self._stack = stack
         self._is_checked = False
         self._is_waiting = False
-        self._pauses: deque[Pause] = deque(maxlen=_PAUSES_MAX)
+        self._pauses: list[Pause] = []
         self.spoke_at = monotonic()
 
     async def parts(self) -> AsyncGenerator[list[Event] | Pause]:
@@ -69,7 +68,7 @@ class _Place(ABC, Generic[F]):
         run after its end event or LOST. Call `spoke` whenever the client was sent something."""
         while True:
             if self._pauses:
-                pause = self._pauses.popleft()
+                pause = self._pauses.pop(0)
                 self._is_checked = False
                 yield pause
                 if pause in (Pause.CLOSED, Pause.GONE) or self._ends_with(pause):
@@ -97,7 +96,8 @@ class _Place(ABC, Generic[F]):
             self._follower.nudge()
 
     def interrupt(self, why: Pause) -> None:
-        self._pauses.append(why)
+        if len(self._pauses) < _PAUSES_MAX or why is Pause.CLOSED:
+            self._pauses.append(why)
         self._follower.nudge()
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import aclosing
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bedplate.chassis.log import get_logger
 from bedplate.chassis.tasks import Tasks
@@ -21,6 +21,7 @@ log = get_logger()
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
+_FLOWING = "bedplate.flowing"
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -45,6 +46,10 @@ def page_answer(page: Page) -> Response:
 class FlowResponse(Response):
     """Sends a flow's chunks as they come, until it ends or the client leaves.
 
+    Only the head is sent from within the app. What was around the request (middlewares, routes,
+    error handlers) would stay in memory as long as the flow, and stand between each chunk and the
+    socket: so the rest is left to `Flows`, outside of it all.
+
     Only a client that leaves before the end abandons the run. What fails after the status was sent
     cuts the connection: half an answer must not look like a whole one.
     """
@@ -59,23 +64,12 @@ class FlowResponse(Response):
         ]
         self._flow = flow
         self._abandoned = abandoned
-        self._is_whole = False
+        self._request_id = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                writing = group.create_task(self._write(send))
-                leaving = group.create_task(_left(receive))
-                await asyncio.wait((writing, leaving), return_when=asyncio.FIRST_COMPLETED)
-                has_left = not writing.done()
-                writing.cancel()
-                leaving.cancel()
-        finally:
-            await self._flow.close()
-        if has_left and self._flow.abandon is not None:
-            self._abandoned.start(self._flow.abandon(), "run")
-
-    async def _write(self, send: Send) -> None:
+        self._request_id = scope["request_id"]
+        flowing: list[FlowResponse] = scope[_FLOWING]
+        flowing.append(self)
         await send(
             {
                 "type": "http.response.start",
@@ -83,6 +77,37 @@ class FlowResponse(Response):
                 "headers": self.raw_headers,
             }
         )
+
+    async def flow(self, receive: Receive, send: Send) -> None:
+        """The body."""
+        writing = asyncio.current_task()
+        assert writing is not None
+        has_left = False
+
+        async def watch() -> None:
+            nonlocal has_left
+            await _left(receive)
+            has_left = True
+            writing.cancel()
+
+        async with asyncio.TaskGroup() as group:
+            leaving = group.create_task(watch())
+            try:
+                await self._write(send)
+            except asyncio.CancelledError:
+                if not has_left:
+                    raise
+                writing.uncancel()
+            finally:
+                leaving.cancel()
+        if has_left and self._flow.abandon is not None:
+            self._abandoned.start(self._flow.abandon(), "run")
+
+    async def close(self) -> None:
+        """Also of a flow that never began."""
+        await self._flow.close()
+
+    async def _write(self, send: Send) -> None:
         try:
             async with aclosing(self._flow.chunks) as chunks:
                 async for chunk in chunks:
@@ -90,12 +115,33 @@ class FlowResponse(Response):
         except CutOff:
             return
         except BedplateError as error:
-            log.warning("stream.cut", why=error.message)
+            log.warning("stream.cut", why=error.message, request_id=self._request_id)
             return
         except Exception:
-            log.exception("stream.failed")
+            log.exception("stream.failed", request_id=self._request_id)
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class Flows:
+    """The outermost layer: lets flows go on after the app has done its part."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        flowing: list[FlowResponse] = []
+        scope[_FLOWING] = flowing
+        try:
+            await self._app(scope, receive, send)
+            for response in flowing:
+                await response.flow(receive, send)
+        finally:
+            for response in flowing:
+                await response.close()
 
 
 async def _left(receive: Receive) -> None:

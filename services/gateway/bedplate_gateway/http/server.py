@@ -18,6 +18,7 @@ from bedplate.chassis.errors import ConfigurationError
 from bedplate.chassis.log import get_logger
 
 from ..settings import Settings
+from .answers import Flows
 
 log = get_logger()
 
@@ -41,7 +42,7 @@ class HttpServer:
         self._has_ended = asyncio.Event()
         self._server = _Server(
             uvicorn.Config(
-                app,
+                Flows(app),
                 lifespan="off",
                 ws="websockets-sansio",
                 ws_max_size=settings.frame_bytes_max,
