@@ -63,12 +63,16 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`is_last`: the stream held no more when this was read. `is_gone`: there is no stream now, it
-    is being declared again."""
+    """`pending`: how many more the stream held when this was read. `is_gone`: there is no stream
+    now, it is being declared again."""
 
     pieces: Sequence[Piece]
-    is_last: bool
+    pending: int
     is_gone: bool
+
+    @property
+    def is_last(self) -> bool:
+        return self.pending == 0
 
 
 def piece_of(message: Msg) -> Piece:
@@ -111,6 +115,17 @@ class StoredEvents:
         headers = reply.headers or {}
         return None if headers.get("Status") == "404" else piece_of(reply)
 
+    async def newest_sequence(self, subject: str) -> int:
+        """Where the newest message stands, 0 if there is none; waits as `after` does."""
+        while True:
+            try:
+                newest = await self.newest(subject)
+            except Unavailable as error:
+                log.warning("events.replay_delayed", why=error.message)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return 0 if newest is None else newest.sequence
+
     async def after(self, sequence: int, subject: str, *, limit: int = _BATCH) -> Batch:
         """The next messages after `sequence`, in order; waits for the broker as long as it takes.
 
@@ -133,14 +148,14 @@ class StoredEvents:
 
     async def _asked(self, request: bytes) -> Batch:
         found: list[Piece] = []
-        closing: asyncio.Future[tuple[bool, bool]] = asyncio.get_running_loop().create_future()
+        closing: asyncio.Future[tuple[int, bool]] = asyncio.get_running_loop().create_future()
 
         async def heard(message: Msg) -> None:
             headers = message.headers or {}
             if status := headers.get("Status"):
                 if not closing.done():
                     pending = int(headers.get("Nats-Num-Pending", "0") or 0)
-                    closing.set_result((status != "204" or pending == 0, status == "503"))
+                    closing.set_result((pending if status == "204" else 0, status == "503"))
                 return
             found.append(piece_of(message))
 
@@ -150,12 +165,12 @@ class StoredEvents:
             subscription = await self._bus.client.subscribe(inbox, cb=heard)
             await self._bus.client.publish(self._where(), request, reply=inbox)
             async with asyncio.timeout(_READ_S_MAX):
-                is_last, is_gone = await closing
+                pending, is_gone = await closing
         finally:
             if subscription is not None:
                 with suppress(nats.errors.Error, OSError):
                     await subscription.unsubscribe()
-        return Batch(found, is_last, is_gone)
+        return Batch(found, pending, is_gone)
 
     def _where(self) -> str:
         return f"$JS.API.DIRECT.GET.{self._bus.stream(RUN_EVENTS.name)}"

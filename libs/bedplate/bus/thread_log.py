@@ -32,6 +32,8 @@ from .reader import Lines, Reader
 from .stored_events import Piece
 
 LATE_S = 3.0
+# So many messages are read faster than a shorter way is looked for.
+_NEAR = 256
 # Nothing of another run is stored before any other event of a run.
 _LAST = (EventName.ERROR, EventName.END)
 _NUMBER = re.compile(rb'{"n":([0-9]+),')
@@ -61,8 +63,8 @@ class ThreadFollower(Reader):
         self._prefix = bus.prefix
         self._open: str | None = None
         self._ended: str | None = None
-        # Without a hint everything is read from the start, to know what stands where.
         self._met_n = after_n if from_sequence else 0
+        self._must_seek = after_n > 0 and from_sequence == 0
         self._resumed_at = from_sequence
         self._lines: dict[str, Lines] = {}
         # Messages above `_sequence` that were taken before their turn.
@@ -180,6 +182,32 @@ class ThreadFollower(Reader):
             self._lines[piece.run_id] = lines
         return events
 
+    # -- a position without a hint
+
+    async def _seek(self) -> None:
+        """Look for a message not far before the position: halving the stream, a few reads.
+
+        What is looked for is an event in the middle of a run: everything after the position was
+        stored after it. The end of a run may stand behind events of the next one.
+        """
+        first = await self._stored.after(self._sequence, self._subject, limit=1)
+        if first.pending > _NEAR and self._is_before(first.pieces[0]):
+            low, low_pending = first.pieces[0].sequence, first.pending
+            high, high_pending = await self._stored.newest_sequence(self._subject), 0
+            while low_pending - high_pending > _NEAR and high - low > 1:
+                middle = (low + high) // 2
+                found = await self._stored.after(middle, self._subject, limit=1)
+                if found.pieces and self._is_before(found.pieces[0]):
+                    low, low_pending = found.pieces[0].sequence, found.pending
+                else:
+                    high, high_pending = middle, found.pending + len(found.pieces)
+            self._begin_again(low - 1)
+        self._must_seek = False
+
+    def _is_before(self, piece: Piece) -> bool:
+        event = piece.first
+        return event is not None and 0 < event.n <= self._n and event.name not in _LAST
+
     # -- a run that began before the end of the one before it is here
 
     def _await_rest(self, piece: Piece) -> None:
@@ -189,6 +217,8 @@ class ThreadFollower(Reader):
 
     async def _read_on(self) -> list[Event]:
         if self._rest_sequence is None:
+            if self._must_seek:
+                await self._seek()
             self._forget_halves()
             return await super()._read_on()
         return await self._read_rest(self._rest_sequence)

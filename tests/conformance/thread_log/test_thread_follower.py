@@ -183,6 +183,37 @@ async def test_every_id_is_a_place_to_go_on_from(threads: Any) -> None:
         assert await threads.stored(thread, after_n=n, from_sequence=10**6) == whole[at:]
 
 
+async def test_a_number_far_on_is_found_without_reading_everything(threads: Any) -> None:
+    thread, other = threads.new(), threads.new()
+    late: tuple[UUID, int] | None = None
+    n = 0
+    for number in range(40):
+        run = thread.run()
+        for _ in range(30):
+            n += 1
+            await thread.put(run, n)
+            if late is not None and n - late[1] == 12:
+                await thread.end(*late)
+                late = None
+        await other.put(other.run(), 1)
+        n += 1
+        if number % 3:
+            await thread.end(run, n)
+        else:
+            late = (run, n)
+    assert late is not None
+    await thread.end(*late)
+    whole = await threads.stored(thread)
+    assert numbers(whole) == list(range(1, n + 1))
+    cost = {}
+    for after_n in (0, 1, 30, 31, 32, 300, 620, 631, 900, 1200, n - 1, n):
+        before = threads.bus.client.stats["in_msgs"]
+        assert await threads.stored(thread, after_n=after_n) == whole[after_n:]
+        cost[after_n] = threads.bus.client.stats["in_msgs"] - before
+    # Reading all of it takes 1240 messages, and again what follows each late end.
+    assert max(cost[after_n] for after_n in (1200, n - 1, n)) < 400 < 1240 < cost[0]
+
+
 async def test_a_slow_reader_gets_everything_and_holds_little(threads: Any, read: Any) -> None:
     thread = threads.new()
     data = b'"%b"' % (b"x" * 200_000)
