@@ -99,8 +99,9 @@ async def test_every_way_to_name_a_graph_leads_to_it(
     client: LangGraphClient, graph: str, given: dict[str, Any], value: Any
 ) -> None:
     assert await value_of(client, graph, **given) == value
-    [assistant] = await client.assistants.search(graph_id=graph)
-    assert assistant["metadata"] == {"created_by": "system"}
+    system = {"created_by": "system"}
+    [assistant] = await client.assistants.search(graph_id=graph, metadata=system)
+    assert assistant["metadata"] == system
     assert await value_of(client, assistant["assistant_id"], **given) == value
 
 
