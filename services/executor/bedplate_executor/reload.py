@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import structlog
@@ -28,4 +29,13 @@ async def watch_project(folder: Path, changed: Callable[[], None]) -> None:
     async for changes in awatch(folder, watch_filter=_ProjectFiles(), debounce=300, step=50):
         names = sorted({Path(path).name for _, path in changes})
         log.info("project.changed", files=names[:5], count=len(names))
+        for _, path in changes:
+            _forget_bytecode(path)
         changed()
+
+
+def _forget_bytecode(path: str) -> None:
+    """Python tells a changed source from its cached bytecode by the second and the size only: an
+    edit within a second that leaves the size would go unseen."""
+    if path.endswith(".py"):
+        Path(cache_from_source(path)).unlink(missing_ok=True)

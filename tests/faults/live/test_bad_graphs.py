@@ -100,7 +100,7 @@ async def test_what_no_json_can_say_is_streamed_as_text(api: Any) -> None:
 
 async def test_a_run_that_kills_its_worker_ends_alone(api: Any, served: Callable[[], None]) -> None:
     """Five long runs share the one worker with it: they lose time, and nothing else."""
-    innocents = [await api.start("steps", gate_at=5) for _ in range(5)]
+    innocents = [await api.start("steps", gate_at=5, durability="sync") for _ in range(5)]
     for run in innocents:
         await run.journal.has("5")
     killer = await api.start("exits")
