@@ -83,7 +83,10 @@ class CreateRun(Message):
     assistant_id: UUID
     graph_id: str
     kwargs: str
-    metadata: str
+    assistant_metadata: str = Field(
+        default="{}", description="The run's metadata begins with these keys, then the thread's."
+    )
+    metadata: str = Field(description="The last word on the run's metadata, key by key.")
     thread_metadata: str = Field(description="Merged into the thread's metadata, key by key.")
     thread_config: str = Field(description="Replaces the thread's config.")
     multitask_strategy: MultitaskStrategy

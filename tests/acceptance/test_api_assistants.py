@@ -163,9 +163,9 @@ async def test_a_run_takes_its_assistants_config_context_and_metadata(
     made = await client.assistants.create(
         "noop",
         config={"tags": ["below"], "configurable": {"a": 1, "b": 1}, "recursion_limit": 7},
-        metadata={"from": "assistant", "x": 1},
+        metadata={"from": "assistant", "thread": "assistant", "x": 1},
     )
-    thread = await client.threads.create()
+    thread = await client.threads.create(metadata={"thread": "thread", "x": 1, "y": 1})
     run = await client.runs.create(
         thread["thread_id"],
         made["assistant_id"],
@@ -178,7 +178,7 @@ async def test_a_run_takes_its_assistants_config_context_and_metadata(
     assert config["recursion_limit"] == 7
     assert {key: config["configurable"][key] for key in "ab"} == {"a": 1, "b": 2}
     assert run["kwargs"]["context"] == {"a": 1, "b": 2}
-    assert run["metadata"]["from"] == "assistant"
+    assert (run["metadata"]["from"], run["metadata"]["thread"]) == ("assistant", "thread")
     assert (run["metadata"]["x"], run["metadata"]["y"]) == (2, 3)
     assert run["metadata"]["assistant_id"] == made["assistant_id"]
     assert (await client.threads.get(thread["thread_id"]))["config"]["configurable"]["b"] == 2

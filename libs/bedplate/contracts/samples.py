@@ -24,6 +24,7 @@ _KNOWN: dict[str, Any] = {
     "graph_id": "agent",
     "kwargs": '{"input": {"messages": [{"role": "user", "content": "hello"}]}}',
     "metadata": '{"owner": "me"}',
+    "assistant_metadata": "{}",
     "thread_metadata": "{}",
     "thread_config": "{}",
     "kind": "conflict",

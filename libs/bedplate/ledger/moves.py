@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
-from bedplate.kernel.run import Ending
+from bedplate.kernel.run import Ending, Gone, Illegal, Run
 from bedplate_proto.vocabulary import CancelAction, RunStatus, ThreadStatus
 
 
@@ -20,7 +21,6 @@ class Claimed:
     graph_id: str
     kwargs: str
     metadata: str
-    thread_metadata: str
     attempt: int
     failures: int
     cancel: CancelAction | None
@@ -45,7 +45,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Applied:
-    """The move was made."""
+    """The move was made. `finished_at` is the run's: its end event tells the same instant."""
+
+    finished_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ Closed = Applied | Superseded | Missing
 class Lost:
     """What became of a run whose attempt died: it waits again, or (`is_last`) it ended in error.
 
-    `events_n` is the base of the run's events, as its claims were told it.
+    `events_n` is the base of the run's events, as its claims were told it. `finished_at`: when it
+    ended.
     """
 
     run_id: UUID
@@ -78,6 +81,25 @@ class Lost:
     attempt: int
     is_last: bool
     events_n: int
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """What became of the wish to stop a run. `ended` counts for a run that ended here, because it
+    had never started."""
+
+    after: Run | Gone | Illegal
+    ended: EndedUnstarted | None = None
+
+
+@dataclass(frozen=True)
+class EndedUnstarted:
+    """`n` is the number of the run's end among its thread's events; 0 when another run has the
+    thread, which numbers its own events meanwhile."""
+
+    n: int
+    finished_at: datetime
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ class Ledger:
             facts is ThreadFacts.OCCUPIED,
             starts,
             *arrays(told),
+            order.assistant_metadata,
         )
         if record is None:
             return None, ThreadFacts.MISSING
@@ -125,6 +126,7 @@ class Ledger:
                 *arrays(told),
                 order.is_temporary,
                 order.deletes_thread,
+                order.assistant_metadata,
             )
         except asyncpg.UniqueViolationError as error:
             raise Conflict("The run id is taken.", run_id=str(order.run_id)) from error
@@ -152,8 +154,8 @@ class Ledger:
         return [row["thread_id"] for row in rows]
 
     async def reissue_tickets(self, *, older_than_s: float, limit: int) -> int:
-        """New tickets for runs whose ticket got lost; call only when the queue is known to be
-        empty."""
+        """New tickets for runs that wait for longer than `older_than_s`; how many. For tickets that
+        got lost: `older_than_s` must be longer than anything has been in the queue."""
         rows = await self._pool.fetch(
             _sql["reissue_tickets"], older_than_s, self._messages.ticket_subject, limit
         )
@@ -162,8 +164,9 @@ class Ledger:
 
     async def cancel(
         self, run_id: UUID, thread_id: UUID, *, tenant: str, action: CancelAction
-    ) -> Run | Gone | Illegal:
-        """Ask for a run to stop: what it is now. Raises `NotFound` when there is no such run."""
+    ) -> Cancelled:
+        """Ask for a run to stop. Raises `NotFound` when there is no such run."""
+        ended: EndedUnstarted | None = None
         async with self._pool.acquire() as connection, connection.transaction():
             record = await connection.fetchrow(_sql["lock_run"], run_id, thread_id, tenant)
             if record is None:
@@ -172,14 +175,17 @@ class Ledger:
             after = cancel(before, action)
             match after:
                 case Run(status=RunStatus.INTERRUPTED):
-                    active = await connection.fetchval(_sql["end_waiting_run"], run_id)
+                    row = await connection.fetchrow(_sql["end_waiting_run"], run_id)
+                    assert row is not None
+                    active: int = row["runs_active"]
+                    ended = EndedUnstarted(row["end_n"], row["finished_at"])
                 case Gone():
                     active = await connection.fetchval(_sql["delete_waiting_run"], run_id)
                 case Run():
                     await connection.execute(_sql["request_cancel"], run_id, after.cancel)
-                    return after
+                    return Cancelled(after)
                 case Illegal():
-                    return after
+                    return Cancelled(after)
             about = Finish(
                 run_id,
                 thread_id,
@@ -199,7 +205,7 @@ class Ledger:
             ]
             ids = await connection.fetch(_sql["write_outbox"], *arrays(told))
         self._outbox.soon(numbered(told, [row["outbox_id"] for row in ids]))
-        return after
+        return Cancelled(after, ended)
 
     async def find_expired(self, *, limit: int) -> list[tuple[UUID, int]]:
         rows = await self._pool.fetch(_sql["find_expired"], limit)
@@ -245,7 +251,7 @@ class Ledger:
         if not record["applied"]:
             return Superseded(RunStatus(record["status"]), record["attempt"])
         self._flush([record])
-        return Applied()
+        return Applied(record["finished_at"])
 
     async def release(self, held: Mapping[UUID, int]) -> int:
         """Give runs back unharmed (drain): they get a new ticket, no failure is counted. How many
@@ -283,7 +289,7 @@ class Ledger:
         return [
             Lost(
                 row["run_id"], row["thread_id"], row["tenant"], row["graph_id"], row["attempt"],
-                row["is_last"], row["events_n"],
+                row["is_last"], row["events_n"], row["finished_at"],
             )
             for row in rows
         ]  # fmt: skip
@@ -316,7 +322,6 @@ def _claimed(row: Any) -> Claimed:
         graph_id=row["graph_id"],
         kwargs=row["kwargs"],
         metadata=row["metadata"],
-        thread_metadata=row["thread_metadata"],
         attempt=row["attempt"],
         failures=row["failures"],
         cancel=_action(row["cancel_action"]),

@@ -98,7 +98,7 @@ async def work_of(claimed: Claimed, saver: PostgresSaver) -> Work:
             assistant_id=str(claimed.assistant_id),
             graph_id=claimed.graph_id,
             attempt=claimed.attempt,
-            metadata={**from_json(claimed.thread_metadata), **from_json(claimed.metadata)},
+            metadata=from_json(claimed.metadata),
             request_id=request_id,
             continues=continues,
         ),

@@ -47,7 +47,6 @@ def run_order(form: RunCreate, assistant: Assistant, asked: Asked) -> CreateRun:
         merged_setup(assistant.setup, setup_of(form.config, form.context))
     )
     metadata = merged(
-        assistant.metadata,
         setup.config.get("metadata"),
         form.metadata,
         {"assistant_id": str(assistant.assistant_id)},
@@ -60,6 +59,7 @@ def run_order(form: RunCreate, assistant: Assistant, asked: Asked) -> CreateRun:
         assistant_id=assistant.assistant_id,
         graph_id=assistant.graph_id,
         kwargs=dumped(_kwargs(form, setup, place, asked)),
+        assistant_metadata=dumped(assistant.metadata),
         metadata=dumped(metadata),
         thread_metadata=dumped(
             {"graph_id": assistant.graph_id, "assistant_id": str(assistant.assistant_id)}

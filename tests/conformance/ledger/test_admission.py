@@ -239,7 +239,19 @@ async def test_a_run_takes_its_metadata_and_config_to_the_thread(books: Any) -> 
     assert json.loads(thread["config"]) == {"y": 1}
 
 
-@pytest.mark.parametrize("part", ["metadata", "thread_metadata", "thread_config"])
+async def test_a_runs_metadata_is_its_assistants_its_threads_and_its_own(books: Any) -> None:
+    every = '{"a": "assistant", "t": "assistant", "m": "assistant"}'
+    own = {"assistant_metadata": every, "metadata": '{"m": "run"}'}
+    first = await books.create(**own, thread_metadata='{"t": "thread", "m": "thread"}')
+    second = await books.create(first.thread_id, **own)
+    for order in (first, second):
+        row = await books.run(order.run_id)
+        assert json.loads(row["metadata"]) == {"a": "assistant", "t": "thread", "m": "run"}
+
+
+@pytest.mark.parametrize(
+    "part", ["assistant_metadata", "metadata", "thread_metadata", "thread_config"]
+)
 async def test_text_that_postgresql_cannot_hold_is_refused_by_name(books: Any, part: str) -> None:
     for text in ('{"a": "\\u0000"}', '{"a": "\\ud800"}', "{"):
         with pytest.raises(Refused, match="JSON"):

@@ -30,14 +30,11 @@ async def running(books: Any, **changed: Any) -> tuple[Any, int]:
 
 
 async def test_a_claim_hands_over_all_an_executor_needs(books: Any) -> None:
-    order = await books.create(
-        kwargs='{"input": {"x": 1}}', metadata='{"m": 1}', thread_metadata='{"t": 1}'
-    )
+    order = await books.create(kwargs='{"input": {"x": 1}}', metadata='{"m": 1}')
     (claimed,) = await books.ledger.claim([order.run_id, uuid4()], by="executor-7", lease_s=60)
     assert (claimed.thread_id, claimed.tenant) == (order.thread_id, order.tenant)
     assert (claimed.assistant_id, claimed.graph_id) == (order.assistant_id, "agent")
     assert (claimed.kwargs, json.loads(claimed.metadata)) == (order.kwargs, {"m": 1})
-    assert json.loads(claimed.thread_metadata) == {"t": 1}
     assert (claimed.attempt, claimed.failures, claimed.cancel, claimed.events_n) == (1, 0, None, 0)
     row = await books.run(order.run_id)
     assert row["executor"] == "executor-7"

@@ -14,8 +14,8 @@ WITH wanted AS MATERIALIZED (
       FROM wanted JOIN threads ON threads.thread_id = wanted.thread_id
      WHERE runs.run_id = wanted.run_id AND wanted.status = 'pending'
        AND threads.current_run = wanted.run_id
- RETURNING runs.*, threads.events_n, threads.metadata AS thread_metadata
+ RETURNING runs.*, threads.events_n
 )
 SELECT run_id, thread_id, tenant, assistant_id, graph_id, kwargs, metadata, attempt, failures,
-       cancel_action, events_n, thread_metadata
+       cancel_action, events_n
   FROM claimed

@@ -9,7 +9,8 @@ WITH thread AS (
 ), written AS (
     INSERT INTO runs (run_id, thread_id, tenant, assistant_id, graph_id, kwargs, metadata,
                       multitask_strategy, created_at, ticket, ticketed_at)
-    SELECT $1::uuid, $2::uuid, $3::text, $4::uuid, $5::text, $6::json, $7::jsonb, $8::text,
+    SELECT $1::uuid, $2::uuid, $3::text, $4::uuid, $5::text, $6::json,
+           $18::jsonb || $10 || $7::jsonb, $8::text,
            now() + $9::float8 * interval '1 second',
            CASE WHEN $12 THEN 1 ELSE 0 END, CASE WHEN $12 THEN now() END
       FROM thread

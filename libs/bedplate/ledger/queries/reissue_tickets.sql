@@ -1,4 +1,4 @@
--- reissue_tickets: new tickets for runs whose ticket is older than $1 seconds, when the queue is known to be empty.
+-- reissue_tickets: new tickets for runs whose ticket is older than $1 seconds, and than anything in the queue.
 -- For the scheduler; the set is bounded by the threads that have a run in flight.
 WITH lost AS MATERIALIZED (
     SELECT runs.run_id
