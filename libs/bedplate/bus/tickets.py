@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 
 import nats.errors
 import orjson
@@ -17,6 +18,7 @@ import structlog
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
+from bedplate.kernel.errors import Unavailable
 from bedplate_proto.runs import RunReady
 from bedplate_proto.streams import EXECUTORS, RUN_DISPATCH
 
@@ -28,6 +30,7 @@ log = structlog.get_logger()
 _PULL_S = 5.0
 _RETRY_S = 0.5
 _CLOSE_S_MAX = 1.0
+_INFO_S_MAX = 5.0
 
 
 class Ticket:
@@ -152,8 +155,19 @@ class Tickets:
         self._changed.set()
 
 
-async def queued_tickets(bus: Bus) -> int:
-    """How many tickets the queue holds, taken ones included."""
-    context = bus.client.jetstream(timeout=5.0)
-    info = await context.stream_info(bus.stream(RUN_DISPATCH.name))
-    return info.state.messages
+async def oldest_ticket_s(bus: Bus) -> float | None:
+    """For how long the queue's oldest ticket has been in it, taken ones included; None: it is
+    empty. Raises `Unavailable`."""
+    where = f"$JS.API.STREAM.INFO.{bus.stream(RUN_DISPATCH.name)}"
+    try:
+        reply = await bus.client.request(where, b"", timeout=_INFO_S_MAX)
+    except (TimeoutError, nats.errors.Error, OSError) as error:
+        raise Unavailable(f"JetStream does not answer: {type(error).__name__}") from error
+    answer = orjson.loads(reply.data)
+    if "error" in answer:
+        raise Unavailable(f"the queue of tickets: {answer['error'].get('description')}")
+    if answer["state"]["messages"] == 0:
+        return None
+    # Both by the broker's clock: the others' may differ from it.
+    now, first = (datetime.fromisoformat(at) for at in (answer["ts"], answer["state"]["first_ts"]))
+    return max(0.0, (now - first).total_seconds())

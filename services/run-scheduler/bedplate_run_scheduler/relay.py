@@ -9,7 +9,7 @@ import structlog
 
 from bedplate.backbone import Backbone
 from bedplate.bus import topology
-from bedplate.bus.tickets import queued_tickets
+from bedplate.bus.tickets import oldest_ticket_s
 from bedplate.kernel.errors import Unavailable
 
 log = structlog.get_logger()
@@ -45,17 +45,24 @@ class Relay:
         return {"dispatched": sum(dispatched)} if any(dispatched) else None
 
     async def reissue(self) -> dict[str, Any] | None:
-        """Streams that are gone with the broker's data, then tickets that are in no queue."""
+        """Streams that are gone with the broker's data, then tickets that are in no queue.
+
+        The queue is first in, first out: a ticket that was issued before the oldest one came in is
+        not in it. So a full queue hides a lost ticket only until its turn has passed, and never
+        gets doubles of what waits in it.
+        """
         missing = await topology.missing_streams(self._bus)
         if missing:
             log.error("streams.lost", streams=missing)
             await topology.declare_on(self._bus)
-        if await queued_tickets(self._bus) > 0:
-            return {"declared": missing} if missing else None
-        count = await self._ledger.reissue_tickets(older_than_s=self._lost_ticket_s, limit=_BATCH)
+        # Beyond that, the time that a ticket may take from its row into the queue, or out of the
+        # queue until its run is claimed.
+        older_than_s = (await oldest_ticket_s(self._bus) or 0.0) + self._lost_ticket_s
+        count = await self._ledger.reissue_tickets(older_than_s=older_than_s, limit=_BATCH)
         if count:
             log.warning("tickets.reissued", count=count)
-        return {"declared": missing, "reissued": count} if missing or count else None
+        done = {"declared": missing, "reissued": count}
+        return {what: value for what, value in done.items() if value} or None
 
     async def sweep(self) -> dict[str, Any] | None:
         """Threads of stateless runs that are over, and parcels nobody fetched."""

@@ -197,7 +197,7 @@ class World:
             "tick": (10, self._tick),
             "expire": (5, self._expire),
             "dispatch": (8, self._dispatch),
-            "reissue": (2, lambda: truth.reissue() if not broker.tickets else None),
+            "reissue": (2, truth.reissue),
             "lose_ticket": (2, lambda: broker.tickets and broker.tickets.pop()),
             "wipe": (1, broker.wipe),
             "crash_worker": (2, lambda: self._executor().crash(whole=False)),
