@@ -34,8 +34,13 @@ Processor = Callable[[Any, str, Event], Any]
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _LEADING = ("at", "level", "event", "service", "pid")
+_WHOLE = (*_LEADING, "traceback")
 # A traceback of user code can be endless (recursion); its end says what happened.
 _TRACEBACK_CHARS_MAX = 16_384
+# An exception may carry the whole answer of a model, or a database: whoever ships log lines cuts or
+# drops one of a megabyte, and with it what else it says.
+_TEXT_CHARS_MAX = 4_096
+_LINE_CHARS_MAX = 65_536
 _COLORS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31"}
 _encoder = json.JSONEncoder(default=str, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _INSTALLED = tuple(
@@ -61,6 +66,7 @@ def configure(
         cast("Processor", merge_contextvars),
         _Stamp(service),
         _explained,
+        _bounded,
         _pretty(is_terminal and "NO_COLOR" not in os.environ) if is_pretty else _as_json,
     ]
     severity = _LEVELS[level]
@@ -105,8 +111,25 @@ def _explained(_logger: Any, _method: str, event: Event) -> Event:
         given = cast("tuple[Any, ...]", given)[1]
     if isinstance(given, BaseException):
         event["error"] = f"{type(given).__name__}: {_said(given)}".removesuffix(": ")
-        event["traceback"] = "".join(traceback.format_exception(given))[-_TRACEBACK_CHARS_MAX:]
+        # Each entry by itself first: else a long text at the end would be all that is left.
+        entries = [_cut(entry) for entry in traceback.format_exception(given)]
+        event["traceback"] = "".join(entries)[-_TRACEBACK_CHARS_MAX:]
     return event
+
+
+def _bounded(_logger: Any, _method: str, event: Event) -> Event:
+    """No text of a caller makes the line endless."""
+    for key, value in event.items():
+        if isinstance(value, str) and key != "traceback":
+            event[key] = _cut(value)
+    return event
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _TEXT_CHARS_MAX:
+        return text
+    end = "\n" if text.endswith("\n") else ""
+    return f"{text[:_TEXT_CHARS_MAX]}… ({len(text)} characters){end}"
 
 
 def _said(error: BaseException) -> str:
@@ -119,10 +142,14 @@ def _said(error: BaseException) -> str:
 
 def _as_json(_logger: Any, _method: str, event: Event) -> str:
     try:
-        return _encoder.encode(event)
+        line = _encoder.encode(event)
     except (TypeError, ValueError):
         # An odd key, NaN, a cycle: a log line must neither break its writer nor its reader.
-        return _encoder.encode({str(key): str(value) for key, value in event.items()})
+        line = ""
+    if 0 < len(line) <= _LINE_CHARS_MAX:
+        return line
+    shown = {str(key): value if key in _WHOLE else _cut(str(value)) for key, value in event.items()}
+    return _encoder.encode(shown)
 
 
 def _pretty(has_colors: bool) -> Processor:

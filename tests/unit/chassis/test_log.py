@@ -69,6 +69,38 @@ except ValueError:
     assert "hunter2" not in json.dumps(record)
 
 
+@pytest.mark.parametrize("form", ["json", "pretty"])
+def test_an_exception_of_a_megabyte_is_no_line_of_a_megabyte(form: str) -> None:
+    program = f"""
+configure('gateway', form={form!r})
+def node(): raise ValueError("begins " + "x" * 1_000_000)
+try: node()
+except ValueError: log.exception("run.failed", run_id="r")
+"""
+    text = _written(program)
+    assert len(text) < 20_000
+    assert "ValueError: begins xxx" in text and "(1000019 characters)" in text
+    assert "in node" in text, "where it was raised is still told"
+
+
+@pytest.mark.parametrize(
+    "value", ["'x' * 1_000_000", "['x' * 1_000_000]", "list(range(100_000))"]
+)
+def test_whatever_is_logged_the_line_has_a_limit(value: str) -> None:
+    (record,) = _records(
+        f"configure('x', form='json')\nlog.info('run.created', run_id='r', v={value})"
+    )
+    assert (record["event"], record["run_id"]) == ("run.created", "r")
+    assert len(json.dumps(record)) < 10_000
+
+
+def test_a_librarys_endless_message_is_cut_too() -> None:
+    (record,) = _records(
+        "configure('x', form='json')\nlogging.getLogger('l').error('y' * 1_000_000)"
+    )
+    assert record["message"].startswith("yyy") and len(record["message"]) < 5_000
+
+
 def test_below_the_level_nothing_is_written_nor_computed() -> None:
     program = """
 class Costly:
