@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from uuid import uuid4
 
 import httpx
@@ -40,7 +41,25 @@ async def test_metrics_come_in_both_forms(http: httpx.AsyncClient) -> None:
 
 async def test_docs_are_for_people(http: httpx.AsyncClient) -> None:
     answer = await http.get("/docs")
-    assert answer.status_code == 200 and "openapi.json" in answer.text
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/html")
+    described = (await http.get("/openapi.json")).json()
+    links, anchors = _links_and_anchors(answer.text)
+    for operations in described["paths"].values():
+        assert {operation["operationId"] for operation in operations.values()} <= anchors
+    assert set(described["components"]["schemas"]) <= anchors
+    assert {link[1:] for link in links if link.startswith("#")} <= anchors, "no dead link"
+
+
+async def test_docs_need_no_other_host(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/docs")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "<script" not in answer.text and "://" not in answer.text
+    links, _ = _links_and_anchors(answer.text)
+    assert {link for link in links if not link.startswith("#")} == {"openapi.json"}
+
+
+def _links_and_anchors(page: str) -> tuple[set[str], set[str]]:
+    return set(re.findall(r'(?:href|src)="([^"]*)"', page)), set(re.findall(r' id="([^"]*)"', page))
 
 
 async def test_a_request_id_is_taken_or_made(http: httpx.AsyncClient) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from bedplate.chassis.metrics import Metrics
 
@@ -15,6 +15,7 @@ from ..json_text import dumped
 from ..system import System
 from .answers import json_answer
 from .body import choice_of, flag_of
+from .docs_page import POLICY, page_of
 from .middleware import Answered
 from .openapi import document_of
 from .paths import Path, Query
@@ -38,7 +39,7 @@ class SystemPaths:
         self._metrics = metrics
         self._answered = answered
         self._paths = paths
-        self._document: bytes | None = None
+        self._document: dict[str, Any] | None = None
 
     async def ok(self, request: Request) -> Response:
         checks = flag_of(request, "check_db")
@@ -61,14 +62,17 @@ class SystemPaths:
         return json_answer(dumped({"queue": queue, "workers": workers, "api": api}))
 
     async def docs(self, _: Request) -> Response:
-        return get_swagger_ui_html(openapi_url="openapi.json", title="Bedplate: API")
+        headers = {"content-security-policy": POLICY}
+        return HTMLResponse(page_of(self._described()), headers=headers)
 
     async def openapi(self, _: Request) -> Response:
+        return json_answer(dumped(self._described()))
+
+    def _described(self) -> dict[str, Any]:
         if self._document is None:
             every = [*self.table(), *self._paths]
-            described = document_of(every, version=self._system.version())
-            self._document = dumped(described).encode()
-        return json_answer(self._document)
+            self._document = document_of(every, version=self._system.version())
+        return self._document
 
     def table(self) -> list[Path]:
         check = Query("check_db", {"type": "boolean", "default": False}, "Also ask PostgreSQL.")
