@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
@@ -61,11 +61,20 @@ class Steps:
         self.thread_id = ""
         self.run_id = ""
 
-    async def start(self, *, gate_at: int | None = None, pause_s: float = 0, **given: Any) -> None:
+    async def start(
+        self,
+        *,
+        gate_at: int | None = None,
+        pause_s: float = 0,
+        shelf: str | None = None,
+        **given: Any,
+    ) -> None:
         self.thread_id = (await self.client.threads.create())["thread_id"]
         work: dict[str, Any] = {"steps": 20, "journal": self.journal.path, "pause_s": pause_s}
         if gate_at is not None:
             work |= {"gate": str(self.gate), "gate_at": gate_at}
+        if shelf is not None:
+            work["shelf"] = shelf
         run = await self.client.runs.create(self.thread_id, "steps", input=work, **given)
         self.run_id = run["run_id"]
 
@@ -322,8 +331,8 @@ async def test_what_was_forgotten_for_dead_can_write_nothing(
 ) -> None:
     """The worker wakes while its successor is at work; its keeper sleeps on, so nobody tells it to
     stop: only the refusals of what it writes do."""
-    run = steps_on(twins)
-    await run.start(gate_at=8)
+    run, shelf = steps_on(twins), f"shelf-{uuid4()}"
+    await run.start(gate_at=8, shelf=shelf)
     zombie = await run.is_at(8)
     replica = executor_of(twins, zombie)
     keeper = twins.pids("executor", replica=replica)[0]
@@ -351,6 +360,10 @@ async def test_what_was_forgotten_for_dead_can_write_nothing(
     assert [(c["step"], c["attempt"]) for c in checkpoints] == [
         (step, 1 if step <= 7 else 2) for step in range(-1, 21)
     ]
+    found = await run.client.store.search_items([shelf], limit=100)
+    assert {item["key"] for item in found["items"]} == {
+        f"{step}-{zombie if step <= 7 else successor}" for step in range(1, 21)
+    }
     events = await events_of(run)
     attempts = [event.attempt for event in events]
     assert attempts == sorted(attempts) and set(attempts) == {1, 2}

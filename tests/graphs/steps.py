@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import operator
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
 from journal import journal_of, note
 from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_store
 from langgraph.graph import START, StateGraph
 
 GATE_LOOK_S = 0.02
@@ -23,6 +25,7 @@ class Steps(TypedDict, total=False):
     pause_s: float
     gate: str
     gate_at: int
+    shelf: str
 
 
 async def step(state: Steps, config: RunnableConfig) -> Steps:
@@ -33,6 +36,10 @@ async def step(state: Steps, config: RunnableConfig) -> Steps:
     if number == state.get("gate_at", 1) and (gate := state.get("gate")):
         while not await asyncio.to_thread(Path(gate).exists):
             await asyncio.sleep(GATE_LOOK_S)
+    if shelf := state.get("shelf"):
+        # Users' code may swallow any failure: then the next write has to be refused as well.
+        with suppress(Exception):
+            await get_store().aput((shelf,), f"{number}-{os.getpid()}", {"step": number})
     await asyncio.sleep(state.get("pause_s", 0))
     return {"count": number, "log": [number]}
 
