@@ -122,6 +122,8 @@ async def end_lost_run(bus: Bus, run: Lost) -> None:
         RunAddress(run.tenant, run.thread_id, run.run_id),
         attempt=run.attempt,
         base_n=run.events_n,
-        closing=closing_of_failed_run(EXHAUSTED_ERROR.encode(), graph=run.graph_id),
+        closing=closing_of_failed_run(
+            EXHAUSTED_ERROR.encode(), graph=run.graph_id, finished_at=run.finished_at
+        ),
         limit_s=_CLOSE_S_MAX,
     )

@@ -63,11 +63,14 @@ class RunEvent(Message):
 
     `n` counts the events of the *thread*, over all its runs, without holes (a crash that lost the
     broker's data may skip ahead, never back). `event` is the name an SSE client sees. The last
-    event of a run is `end`, whose data is `{"status", "graph", "waits", "error", "values"}`; SSE
-    clients see the connection close instead.
+    event of a run is `end`, whose data is `{"status", "graph", "waits", "finished_at", "error",
+    "values"}`; SSE clients see the connection close instead.
     """
 
-    n: int = Field(ge=0, description="0 only for the end of a run that never started.")
+    n: int = Field(
+        ge=0,
+        description="0 only for the end of a run that never started and got no number.",
+    )
     attempt: int = Field(ge=0)
     event: str
     data: Any

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 import orjson
 
@@ -50,18 +51,23 @@ def end_of(
     *,
     error: bytes | None,
     values: bytes | None,
+    finished_at: datetime | None,
     graph: str | None = None,
     waits: bool = False,
 ) -> bytes:
-    """Data of the `end` event: `{"status", "graph", "waits", "error", "values"}`, in this order.
+    """Data of the `end` event: `{"status", "graph", "waits", "finished_at", "error", "values"}`, in
+    this order.
 
     `error` and `values` are JSON. `graph` is the graph's id, None for a run that never started;
-    `waits`: something is left to do in the thread (an interrupt, a breakpoint).
+    `waits`: something is left to do in the thread (an interrupt, a breakpoint). `finished_at` is
+    that of the run's row: whoever tells of the end from the row tells the same instant. None: the
+    row is gone.
     """
-    return b'{"status":"%b","graph":%b,"waits":%b,"error":%b,"values":%b}' % (
+    return b'{"status":"%b","graph":%b,"waits":%b,"finished_at":%b,"error":%b,"values":%b}' % (
         status.encode(),
         orjson.dumps(graph),
         b"true" if waits else b"false",
+        orjson.dumps(None if finished_at is None else finished_at.isoformat()),
         b"null" if error is None else error,
         b"null" if values is None else values,
     )

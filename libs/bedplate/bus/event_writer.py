@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import nats.errors
@@ -254,12 +255,10 @@ async def close_events(
     limit_s: float,
     base_n: int = 0,
 ) -> None:
-    """Write the last events of a run that no attempt will end: it was lost, or cancelled before it
-    began.
+    """Write the last events of a run whose attempts were lost.
 
-    Best effort: a reader that misses them finds the end in the run's row. A run that never started
-    has no place in its thread's numbering; its end has the number 0. `base_n` counts only where
-    the stream holds nothing of the run.
+    Best effort: a reader that misses them finds the end in the run's row. `base_n` counts only
+    where the stream holds nothing of the run.
     """
 
     async def ours() -> bool:
@@ -268,18 +267,34 @@ async def close_events(
     writer = EventWriter(bus, address, attempt=attempt, base_n=base_n, still_ours=ours)
     with suppress(TimeoutError, Fenced):
         async with asyncio.timeout(limit_s):
-            rest = closing
-            if attempt > 0:
-                await writer.open(continues=True, first=closing[0])
-                rest = closing[1:]
+            await writer.open(continues=True, first=closing[0])
             lines = [
-                line_of(writer.n + k if attempt else 0, attempt, name, data)
-                for k, (name, data) in enumerate(rest, start=1)
+                line_of(writer.n + k, attempt, name, data)
+                for k, (name, data) in enumerate(closing[1:], start=1)
             ]
             await writer.send(lines)
 
 
-def closing_of_failed_run(error: bytes, *, graph: str) -> list[tuple[str, bytes]]:
+async def end_unstarted(
+    bus: Bus, address: RunAddress, *, n: int, end: bytes, limit_s: float
+) -> None:
+    """Write the end of a run that no attempt has begun; best effort, too.
+
+    `n` is 0 where another run numbers the thread's events: the end is told where it stands then.
+    """
+
+    async def ours() -> bool:
+        return True
+
+    writer = EventWriter(bus, address, attempt=0, base_n=n, still_ours=ours)
+    with suppress(TimeoutError, Fenced):
+        async with asyncio.timeout(limit_s):
+            await writer.send([line_of(n, 0, EventName.END, end)])
+
+
+def closing_of_failed_run(
+    error: bytes, *, graph: str, finished_at: datetime | None
+) -> list[tuple[str, bytes]]:
     """The last events of a run that ended in error without an attempt; `error` is JSON."""
-    end = end_of(RunStatus.ERROR, error=error, values=None, graph=graph)
+    end = end_of(RunStatus.ERROR, error=error, values=None, finished_at=finished_at, graph=graph)
     return [(EventName.ERROR, error), (EventName.END, end)]

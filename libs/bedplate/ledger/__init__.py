@@ -13,7 +13,18 @@ run, outbox.
 
 from .connect import NOT_THERE_YET, make_pool
 from .messages import Finish
-from .moves import Applied, Claimed, Closed, Lost, Missing, Outcome, Renewal, Superseded
+from .moves import (
+    Applied,
+    Cancelled,
+    Claimed,
+    Closed,
+    EndedUnstarted,
+    Lost,
+    Missing,
+    Outcome,
+    Renewal,
+    Superseded,
+)
 from .outbox import Outbox, Outgoing, Publish
 from .parcels import Parcels
 from .runs import Ledger
@@ -22,8 +33,10 @@ from .threads import Threads
 __all__ = [
     "NOT_THERE_YET",
     "Applied",
+    "Cancelled",
     "Claimed",
     "Closed",
+    "EndedUnstarted",
     "Finish",
     "Ledger",
     "Lost",

@@ -19,7 +19,18 @@ from bedplate_proto.runs import EVENTS_SKIPPED, CreateRun
 from bedplate_proto.vocabulary import CancelAction, RunStatus
 
 from .messages import Finish, Messages, arrays, numbered
-from .moves import Applied, Claimed, Closed, Lost, Missing, Outcome, Renewal, Superseded
+from .moves import (
+    Applied,
+    Cancelled,
+    Claimed,
+    Closed,
+    EndedUnstarted,
+    Lost,
+    Missing,
+    Outcome,
+    Renewal,
+    Superseded,
+)
 from .outbox import Outbox, Outgoing
 
 _sql = Statements("bedplate.ledger")

@@ -339,12 +339,13 @@ class Attempt:
         # The end event has the next number, whether or not the broker ever gets it.
         outcome = replace(outcome, events_n=self._events.n + 1)
         match await self._patiently(about, outcome):
-            case Applied():
+            case Applied(finished_at):
                 error = None if outcome.error is None else outcome.error.encode()
                 end = end_of(
                     _status_of(outcome.ending),
                     error=error,
                     values=answer,
+                    finished_at=finished_at,
                     graph=claimed.graph_id,
                     waits=outcome.thread_status is ThreadStatus.INTERRUPTED,
                 )

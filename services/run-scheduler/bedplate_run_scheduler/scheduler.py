@@ -10,10 +10,10 @@ import structlog
 
 from bedplate.bus.broker import Bus
 from bedplate.bus.event_line import end_of
-from bedplate.bus.event_writer import close_events
+from bedplate.bus.event_writer import end_unstarted
 from bedplate.kernel.errors import NotFound
 from bedplate.kernel.run import Gone, Illegal, Run
-from bedplate.ledger import Ledger, Threads
+from bedplate.ledger import Cancelled, Ledger, Threads
 from bedplate_proto import subjects
 from bedplate_proto.runs import (
     CancelAnswer,
@@ -34,7 +34,7 @@ from bedplate_proto.threads import (
     PruneThreads,
     UpdateThread,
 )
-from bedplate_proto.vocabulary import CancelAction, EventName, RunStatus
+from bedplate_proto.vocabulary import CancelAction, RunStatus
 
 log = structlog.get_logger()
 
@@ -105,15 +105,16 @@ class Scheduler:
         return PruneAnswer(pruned_count=await self._remove(order.thread_ids, tenant=order.tenant))
 
     async def _stop(self, address: RunAddress, action: CancelAction) -> Run | Gone | Illegal:
-        stopped = await self._ledger.cancel(
+        cancelled = await self._ledger.cancel(
             address.run_id, address.thread_id, tenant=address.tenant, action=action
         )
+        stopped = cancelled.after
         is_over = isinstance(stopped, Gone) or (
             isinstance(stopped, Run) and stopped.status.is_terminal
         )
         if is_over:
             log.info("run.cancelled", run_id=str(address.run_id), action=action)
-            await self._end_unstarted(address)
+            await self._end_unstarted(address, cancelled)
             await self._ledger.dispatch_next(address.thread_id)
         elif isinstance(stopped, Run):
             log.info("run.cancel_requested", run_id=str(address.run_id), action=action)
@@ -122,9 +123,12 @@ class Scheduler:
             )
         return stopped
 
-    async def _end_unstarted(self, address: RunAddress) -> None:
-        closing = [(EventName.END, end_of(RunStatus.INTERRUPTED, error=None, values=None))]
-        await close_events(self._bus, address, attempt=0, closing=closing, limit_s=_CLOSE_S_MAX)
+    async def _end_unstarted(self, address: RunAddress, cancelled: Cancelled) -> None:
+        n, at = 0, None
+        if (ended := cancelled.ended) is not None:
+            n, at = ended.n, ended.finished_at
+        end = end_of(RunStatus.INTERRUPTED, error=None, values=None, finished_at=at)
+        await end_unstarted(self._bus, address, n=n, end=end, limit_s=_CLOSE_S_MAX)
 
     async def _remove(self, thread_ids: Sequence[UUID], *, tenant: str) -> int:
         """Rows first: from then on a running attempt's writes are refused; the hint spares its

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bedplate.bus.event_line import line_of
-from bedplate.bus.event_writer import BUFFER_BYTES_MAX, close_events
+from bedplate.bus.event_writer import BUFFER_BYTES_MAX, close_events, end_unstarted
 from bedplate.kernel.errors import Fenced
 from bedplate_proto.envelope import CONTINUES_HEADER, MESSAGE_BYTES_MAX
 from bedplate_proto.runs import EVENTS_SKIPPED
@@ -303,15 +303,17 @@ async def test_the_end_of_a_run_that_never_started_reaches_a_reader_at_any_numbe
     events: Any,
 ) -> None:
     address = events.address()
-    await close_events(events.far_bus, address, attempt=0, closing=[END], limit_s=5)
+    await end_unstarted(events.far_bus, address, n=0, end=END[1], limit_s=5)
     assert parts(await events.read(address, after_n=1000)) == [(0, 0, "end")]
 
 
-async def test_closing_a_run_twice_ends_it_once(events: Any) -> None:
+@pytest.mark.parametrize("n", [0, 7])
+async def test_ending_an_unstarted_run_twice_ends_it_once(events: Any, n: int) -> None:
     address = events.address()
     for _ in range(2):
-        await close_events(events.far_bus, address, attempt=0, closing=[END], limit_s=5)
+        await end_unstarted(events.far_bus, address, n=n, end=END[1], limit_s=5)
     assert len(await events.stored(address)) == 1
+    assert parts(await events.read(address)) == [(n, 0, "end")]
 
 
 async def test_the_newest_event_is_found_also_when_it_is_long(events: Any) -> None:

@@ -87,7 +87,7 @@ async def test_a_thread_is_busy_until_its_last_run_has_ended(books: Any, outcome
     answer = await books.ledger.cancel(
         second.run_id, second.thread_id, tenant="default", action=CancelAction.INTERRUPT
     )
-    assert answer == Run(RunStatus.INTERRUPTED)
+    assert answer.after == Run(RunStatus.INTERRUPTED)
     assert (await books.thread(first.thread_id))["status"] == "interrupted"
 
 
@@ -105,10 +105,35 @@ async def test_a_run_that_never_started_leaves_the_thread_as_it_was(
         answer = await books.ledger.cancel(
             waiting.run_id, waiting.thread_id, tenant="default", action=action
         )
-        assert (answer is Gone.GONE) == gone
+        assert (answer.after is Gone.GONE) == gone
         thread = await books.thread(order.thread_id)
         assert (thread["status"], json.loads(thread["values"])) == ("error", {"v": 1})
         assert (await books.run(waiting.run_id) is None) == gone
+
+
+async def test_the_end_of_a_run_that_never_started_has_a_number_unless_another_one_counts(
+    books: Any, outcome: Any
+) -> None:
+    order, attempt = await running(books)
+    behind = await books.create(order.thread_id)
+
+    async def cancelled(run: Any) -> Any:
+        stopped = await books.ledger.cancel(
+            run.run_id, run.thread_id, tenant="default", action=CancelAction.INTERRUPT
+        )
+        row = await books.run(run.run_id)
+        assert stopped.ended.finished_at == row["finished_at"]
+        return stopped.ended.n
+
+    assert await cancelled(behind) == 0
+    finished = await books.ledger.finish(books.about(order, attempt), outcome(events_n=9))
+    assert finished.finished_at == (await books.run(order.run_id))["finished_at"]
+    for n in (10, 11):
+        assert await cancelled(await books.create(order.thread_id)) == n
+        assert (await books.thread(order.thread_id))["events_n"] == n
+    last = await books.create(order.thread_id)
+    (claimed,) = await books.ledger.claim([last.run_id], by="x", lease_s=60)
+    assert claimed.events_n == 11
 
 
 async def test_the_end_of_a_run_is_told_once_with_its_facts(books: Any, outcome: Any) -> None:
@@ -353,9 +378,9 @@ async def test_cancel_and_claim_at_once_agree(books: Any) -> None:
         state = await books.state(order.run_id)
         if claimed:
             assert state == Run(RunStatus.RUNNING, 1, cancel=CancelAction.INTERRUPT)
-            assert answer == state
+            assert answer.after == state
         else:
-            assert state == answer == Run(RunStatus.INTERRUPTED)
+            assert state == answer.after == Run(RunStatus.INTERRUPTED)
         await books.assert_consistent(order.thread_id)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import orjson
 import pytest
 
@@ -23,7 +25,14 @@ from bedplate_proto.vocabulary import RunStatus
     "error", [None, b'{"error":"ValueError","message":",\\"values\\":null,\\"error\\":1"}']
 )
 def test_parts_come_out_as_they_went_in(values: bytes, error: bytes | None) -> None:
-    end = end_of(RunStatus.SUCCESS, error=error, values=values, graph='g","error":', waits=True)
+    end = end_of(
+        RunStatus.SUCCESS,
+        error=error,
+        values=values,
+        finished_at=datetime.now(UTC),
+        graph='g","error":',
+        waits=True,
+    )
     orjson.loads(end)
     ending = ending_of(end)
     assert (ending.status, ending.error, ending.values) == (RunStatus.SUCCESS, error, values)
@@ -31,7 +40,7 @@ def test_parts_come_out_as_they_went_in(values: bytes, error: bytes | None) -> N
 
 def test_what_is_not_there_is_none() -> None:
     ending = ending_of(
-        end_of(RunStatus.INTERRUPTED, error=None, values=None, graph="g", waits=False)
+        end_of(RunStatus.INTERRUPTED, error=None, values=None, finished_at=None, graph="g")
     )
     assert (ending.error, ending.values, ending.is_failure) == (None, None, False)
 

@@ -12,7 +12,7 @@ WITH thread AS MATERIALIZED (
        SET status = $3::text, error = $6::jsonb, lease_until = NULL, updated_at = now(), finished_at = now()
       FROM found
      WHERE runs.run_id = found.run_id AND found.attempt = $2 AND found.status = 'running'
- RETURNING runs.run_id, runs.thread_id, found.runs_active
+ RETURNING runs.run_id, runs.thread_id, runs.finished_at, found.runs_active
 ), settled AS (
     UPDATE threads
        SET "values" = coalesce($4::jsonb, threads."values"), interrupts = $5::jsonb, error = $6::jsonb,
@@ -31,9 +31,10 @@ WITH thread AS MATERIALIZED (
       FROM finished
  RETURNING outbox_id, msg_id, subject, body
 )
-SELECT true AS applied, found.status, found.attempt, told.outbox_id, told.msg_id, told.subject, told.body
+SELECT true AS applied, found.status, found.attempt, finished.finished_at,
+       told.outbox_id, told.msg_id, told.subject, told.body
   FROM found JOIN finished USING (run_id) CROSS JOIN told
 UNION ALL
-SELECT false, found.status, found.attempt, NULL, NULL, NULL, NULL
+SELECT false, found.status, found.attempt, NULL, NULL, NULL, NULL, NULL
   FROM found
  WHERE NOT EXISTS (SELECT FROM finished)

@@ -27,7 +27,7 @@ WITH threads_locked AS MATERIALIZED (
       FROM found
      WHERE runs.run_id = found.run_id AND runs.status = 'running'
  RETURNING runs.run_id, runs.thread_id, runs.tenant, runs.assistant_id, runs.graph_id, runs.attempt,
-           runs.ticket, found.is_last, found.events_n,
+           runs.ticket, runs.finished_at, found.is_last, found.events_n,
            CASE WHEN found.is_last THEN runs.kwargs END AS kwargs
 ), settled AS (
     UPDATE threads
@@ -49,7 +49,7 @@ WITH threads_locked AS MATERIALIZED (
  RETURNING outbox_id, msg_id, subject, body
 )
 SELECT lost.run_id, lost.thread_id, lost.tenant, lost.assistant_id, lost.graph_id, lost.attempt,
-       lost.kwargs, lost.is_last, lost.events_n, coalesce(settled.runs_active, 1) > 0 AS has_next,
+       lost.kwargs, lost.is_last, lost.finished_at, lost.events_n, coalesce(settled.runs_active, 1) > 0 AS has_next,
        told.outbox_id, told.msg_id, told.subject, told.body
   FROM lost
   LEFT JOIN settled ON settled.thread_id = lost.thread_id

@@ -26,9 +26,10 @@ WITH thread AS MATERIALIZED (
       FROM removed
  RETURNING outbox_id, msg_id, subject, body
 )
-SELECT true AS applied, found.status, found.attempt, told.outbox_id, told.msg_id, told.subject, told.body
+SELECT true AS applied, found.status, found.attempt, now() AS finished_at,
+       told.outbox_id, told.msg_id, told.subject, told.body
   FROM found JOIN removed USING (run_id) CROSS JOIN told
 UNION ALL
-SELECT false, found.status, found.attempt, NULL, NULL, NULL, NULL
+SELECT false, found.status, found.attempt, NULL, NULL, NULL, NULL, NULL
   FROM found
  WHERE NOT EXISTS (SELECT FROM removed)

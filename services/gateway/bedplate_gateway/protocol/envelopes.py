@@ -90,7 +90,7 @@ def root_lifecycle(
 
 
 def terminal_of(event: Event, facts: RunFacts) -> Envelope:
-    """Of a run's `end`: `{"status","graph","waits","error","values"}`."""
+    """Of a run's `end`: `{"status","graph","waits","finished_at","error","values"}`."""
     end: dict[str, Any] = from_json(event.data)
     status, error = RunStatus(end["status"]), end.get("error")
     state: State = "interrupted"
@@ -101,9 +101,9 @@ def terminal_of(event: Event, facts: RunFacts) -> Envelope:
         state = "failed"
         shown = str(error.get("message", "")) if isinstance(error, dict) else "the run failed"
     graph = end.get("graph") or facts.graph_id
-    return root_lifecycle(
-        event.n, event.run_id, state, graph=graph, at_ms=ms_of(event.at), error=shown
-    )
+    # When the row says it ended, which is the same for those who are told from the row.
+    at_ms = ms_of(end.get("finished_at") or event.at)
+    return root_lifecycle(event.n, event.run_id, state, graph=graph, at_ms=at_ms, error=shown)
 
 
 def ms_of(at: str) -> int:

@@ -89,8 +89,9 @@ class ThreadEvents:
             return event
         row = await self._rows.one("find_ended_run", self._tenant, None, UUID(event.run_id))
         if row is None or row["run_id"] is None:
-            return replace(event, data=end_of(RunStatus.INTERRUPTED, error=None, values=None))
-        return replace(event, data=_end_of_row(row), at=row["finished_at"].isoformat())
+            gone = end_of(RunStatus.INTERRUPTED, error=None, values=None, finished_at=None)
+            return replace(event, data=gone)
+        return replace(event, data=_end_of_row(row))
 
     async def missed(self, follower: ThreadFollower) -> list[Envelope]:
         """What the rows know and the log does not, after the follower's position."""
@@ -158,6 +159,7 @@ def _end_of_row(row: Any) -> bytes:
         row["status"],
         error=error,
         values=None,
+        finished_at=row["finished_at"],
         graph=row["graph_id"],
         waits=bool(row["is_last"]) and is_waiting,
     )
@@ -182,6 +184,6 @@ def _settled(row: Any) -> list[Envelope]:
         for interrupts in of_task.values()
         for one in interrupts
     ]
-    end = Event(n, 1, EventName.END, _end_of_row(row), run_id=run_id, at=at)
+    end = Event(n, 1, EventName.END, _end_of_row(row), run_id=run_id)
     facts = RunFacts(row["graph_id"], speaks_protocol=True, is_resumable=True)
     return [*envelopes, terminal_of(end, facts)]
