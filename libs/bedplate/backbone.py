@@ -24,6 +24,7 @@ from bedplate.ledger import (
     NOT_THERE_YET,
     Ledger,
     Lost,
+    Messages,
     Outbox,
     Outgoing,
     Parcels,
@@ -82,7 +83,8 @@ class Backbone:
         self.outbox = Outbox(
             self.pool, self._publish, spawn=lambda work: self.tasks.start(work, "flush")
         )
-        self.ledger = Ledger(self.pool, self.outbox, prefix=settings.subject_prefix)
+        self.messages = Messages(settings.subject_prefix)
+        self.ledger = Ledger(self.pool, self.outbox, self.messages)
         self.threads = Threads(
             self.pool, forget=checkpoint_tables.forget_threads, copy=checkpoint_tables.copy_thread
         )

@@ -95,8 +95,24 @@ class CreateRun(Message):
     multitask_strategy: MultitaskStrategy
     if_not_exists: IfNotExists
     after_s: float = Field(ge=0)
+    priority: int | None = Field(
+        default=None, ge=-5, le=5, description="-5 runs first. Kept by the thread, if it has none yet."
+    )
+    fairness_group: str | None = Field(
+        default=None, min_length=1, max_length=256, description="Kept by the thread, if it has none yet."
+    )
+    user_key: str | None = Field(
+        default=None, max_length=256, description="Whose limit of running runs this one counts for."
+    )
     is_temporary: bool = Field(description="The thread is made for this run (a stateless run).")
     deletes_thread: bool = Field(description="A temporary thread goes when its run ends.")
+
+
+class CreateRuns(Message):
+    """Runs that each come with a thread of their own: all of them, or none. The answer is a JSON
+    array of their rows, in the same order."""
+
+    runs: list[CreateRun] = Field(min_length=1)
 
 
 class CancelRun(Message):
@@ -113,6 +129,22 @@ class CancelAnswer(Message):
     outcome: Literal["stopped", "stopping"]
 
 
+class CancelRuns(Message):
+    """Runs of one thread, or all of a tenant in one of these states."""
+
+    tenant: str
+    thread_id: UUID | None
+    run_ids: list[UUID]
+    statuses: list[RunStatus]
+    action: CancelAction
+
+
+class CancelRunsAnswer(Message):
+    """How many runs are over or were told to stop."""
+
+    count: int = Field(ge=0)
+
+
 class DeleteRun(Message):
     """Remove a run, what it saved, and its row. A running one is stopped first."""
 
@@ -125,6 +157,10 @@ class DeleteRunAnswer(Message):
     """`finished`: the run is over; an executor must remove its checkpoints (`forget_run`)."""
 
     outcome: Literal["deleted", "stopping", "finished"]
+
+
+class SchedulerPoke(Message):
+    """A hint: there is room for tickets. May be lost; the schedulers look by themselves, later."""
 
 
 class RunSignal(Message):

@@ -67,6 +67,8 @@ def _to_executor(verb: str, message: type[Message]) -> Subject:
 
 
 CREATE_RUN = _to_scheduler("create_run", runs.CreateRun)
+CREATE_RUNS = _to_scheduler("create_runs", runs.CreateRuns)
+CANCEL_RUNS = _to_scheduler("cancel_runs", runs.CancelRuns, runs.CancelRunsAnswer)
 CANCEL_RUN = _to_scheduler("cancel_run", runs.CancelRun, runs.CancelAnswer)
 DELETE_RUN = _to_scheduler("delete_run", runs.DeleteRun, runs.DeleteRunAnswer)
 CREATE_THREAD = _to_scheduler("create_thread", threads.CreateThread)
@@ -114,6 +116,7 @@ RUN_FINISHED = Subject(
     (SCHEDULER, WEBHOOKS, TRACER, OUTSIDE),
 )
 RUN_SIGNAL = Subject("sig.{run}", Kind.HINT, runs.RunSignal, SCHEDULER, (EXECUTOR,))
+SCHEDULER_POKE = Subject(f"wake.{SCHEDULER}", Kind.HINT, runs.SchedulerPoke, EXECUTOR, (SCHEDULER,))
 GATEWAY_POKE = Subject(f"wake.{GATEWAY}", Kind.HINT, threads.GatewayPoke, GATEWAY, (GATEWAY,))
 STATE_CHANGED = Subject(
     f"wake.{GATEWAY}.state", Kind.HINT, threads.StateChanged, GATEWAY, (GATEWAY,)

@@ -212,15 +212,6 @@ async def test_a_busy_thread_rejects_when_told_to(client: LangGraphClient) -> No
     await client.runs.join(thread["thread_id"], free["run_id"])
 
 
-@pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
-async def test_strategies_to_come_are_refused_clearly(
-    client: LangGraphClient, strategy: str
-) -> None:
-    thread = await client.threads.create()
-    with pytest.raises(UnprocessableEntityError, match="not supported yet"):
-        await client.runs.create(thread["thread_id"], "noop", multitask_strategy=strategy)
-
-
 async def test_a_delayed_run_starts_later(client: LangGraphClient) -> None:
     thread = await client.threads.create()
     began = time.monotonic()

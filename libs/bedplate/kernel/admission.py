@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bedplate_proto.vocabulary import IfNotExists, MultitaskStrategy
+from bedplate_proto.vocabulary import CancelAction, IfNotExists, MultitaskStrategy
 
 BUSY_MESSAGE = (
     "Thread is already running a task."
@@ -37,6 +37,9 @@ class Decision(StrEnum):
     """Write the run; it is dispatched when its turn comes (FIFO by creation, delayed runs when they
     are due)."""
     WAIT_ON_NEW_THREAD = "wait_on_new_thread"
+    DISPLACE = "displace"
+    """Ask every earlier run of the thread to stop, as the strategy says, and write the run: it
+    starts when they have."""
     REFUSE_BUSY = "refuse_busy"
     REFUSE_MISSING = "refuse_missing"
 
@@ -51,7 +54,7 @@ class Request:
 
 
 def admit(thread: ThreadFacts, request: Request) -> Decision:
-    """What happens to `request` on `thread`. Only `enqueue` and `reject` are decided here."""
+    """What happens to `request` on `thread`."""
     if thread is ThreadFacts.MISSING:
         if request.if_not_exists is IfNotExists.REJECT:
             return Decision.REFUSE_MISSING
@@ -59,5 +62,16 @@ def admit(thread: ThreadFacts, request: Request) -> Decision:
     if thread is ThreadFacts.OCCUPIED:
         if request.strategy is MultitaskStrategy.REJECT:
             return Decision.REFUSE_BUSY
-        return Decision.WAIT
+        return Decision.WAIT if displacing(request.strategy) is None else Decision.DISPLACE
     return Decision.WAIT if request.is_delayed else Decision.START
+
+
+def displacing(strategy: MultitaskStrategy) -> CancelAction | None:
+    """What a new run's strategy does to the earlier runs of its thread, waiting ones included."""
+    match strategy:
+        case MultitaskStrategy.INTERRUPT:
+            return CancelAction.INTERRUPT
+        case MultitaskStrategy.ROLLBACK:
+            return CancelAction.ROLLBACK
+        case MultitaskStrategy.ENQUEUE | MultitaskStrategy.REJECT:
+            return None

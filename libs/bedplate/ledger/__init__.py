@@ -1,9 +1,10 @@
 """The truth: threads, runs and the outbox in PostgreSQL.
 
 Cast: the *scheduler* creates, dispatches, cancels and expires; *executors* claim, renew, release,
-lose and finish. Both go through `Ledger`, which is the only code that writes these tables. Each
-verb is one statement where it is hot, one short transaction where it is not, and answers with what
-it found (`Applied`, `Superseded`, `Missing`), never with a bare boolean.
+lose and finish. `Admissions` (new runs, cancels), `Dispatch` (tickets), `Ledger` (runs at work) and
+`Threads` are the only code that writes these tables. Each verb is one statement where it is hot,
+one short transaction where it is not, and answers with what it found (`Applied`, `Superseded`,
+`Missing`), never with a bare boolean.
 
 Promises: at most one run of a thread is running (also a unique index); a run's attempt number grows
 with every claim; what an older attempt writes is refused; a change and the messages that tell of it
@@ -11,11 +12,12 @@ are committed together. Not promised: that messages arrive once, or in order. Lo
 run, outbox.
 """
 
+from .admissions import Admissions, Admitted, Stopped
 from .connect import NOT_THERE_YET, make_pool
-from .messages import Finish
+from .dispatch import Dispatch, Queue, Shared, Turn
+from .messages import Finish, Messages
 from .moves import (
     Applied,
-    Cancelled,
     Claimed,
     Closed,
     EndedUnstarted,
@@ -32,22 +34,29 @@ from .threads import Threads
 
 __all__ = [
     "NOT_THERE_YET",
+    "Admissions",
+    "Admitted",
     "Applied",
-    "Cancelled",
     "Claimed",
     "Closed",
+    "Dispatch",
     "EndedUnstarted",
     "Finish",
     "Ledger",
     "Lost",
+    "Messages",
     "Missing",
     "Outbox",
     "Outcome",
     "Outgoing",
     "Parcels",
     "Publish",
+    "Queue",
     "Renewal",
+    "Shared",
+    "Stopped",
     "Superseded",
     "Threads",
+    "Turn",
     "make_pool",
 ]

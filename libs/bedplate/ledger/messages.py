@@ -112,3 +112,9 @@ def numbered(messages: Sequence[Outgoing], ids: Sequence[int]) -> list[Outgoing]
         Outgoing(outbox_id, message.msg_id, message.subject, message.body)
         for message, outbox_id in zip(messages, ids, strict=True)
     ]
+
+
+def webhook_of(kwargs: str) -> str | None:
+    """Read here and not by PostgreSQL, whose `->>` fails when any text in `kwargs` holds a NUL."""
+    webhook = orjson.loads(kwargs).get("webhook")
+    return webhook if isinstance(webhook, str) else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from bedplate.kernel.run import Ending, Gone, Illegal, Run
+from bedplate.kernel.run import Ending, Run
 from bedplate_proto.vocabulary import CancelAction, RunStatus, ThreadStatus
 
 
@@ -25,14 +26,17 @@ class Claimed:
     failures: int
     cancel: CancelAction | None
     events_n: int
+    is_crowded: bool = False
+    """Other runs wait for a ticket."""
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How an attempt ends its run, and what the thread shows from then on.
 
-    `values` None keeps what the thread shows; `thread_status` counts once no other run of the
-    thread is left; `events_n` is the number of the run's last event, the end event included.
+    `values` None keeps what the thread shows, and so does a rollback; `thread_status` counts once
+    no other run of the thread is left; `events_n` is the number of the run's last event, the end
+    event included.
     """
 
     ending: Ending
@@ -85,15 +89,6 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class Cancelled:
-    """What became of the wish to stop a run. `ended` counts for a run that ended here, because it
-    had never started."""
-
-    after: Run | Gone | Illegal
-    ended: EndedUnstarted | None = None
-
-
-@dataclass(frozen=True)
 class EndedUnstarted:
     """`n` is the number of the run's end among its thread's events; 0 when another run has the
     thread, which numbers its own events meanwhile."""
@@ -109,3 +104,17 @@ class Renewal:
 
     held: dict[UUID, CancelAction | None]
     superseded: set[UUID]
+
+
+def run_of(row: Any) -> Run:
+    """What the kernel knows of a row of `runs`."""
+    return Run(
+        RunStatus(row["status"]),
+        row["attempt"],
+        row["failures"],
+        action_of(row["cancel_action"]),
+    )
+
+
+def action_of(text: str | None) -> CancelAction | None:
+    return None if text is None else CancelAction(text)

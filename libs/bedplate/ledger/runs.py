@@ -1,4 +1,4 @@
-"""The runs' verbs over PostgreSQL. A hot verb is one statement; what decides stands in
+"""The verbs of runs at work, over PostgreSQL. A hot verb is one statement; what decides stands in
 `bedplate.kernel`."""
 
 from __future__ import annotations
@@ -7,39 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-import orjson
-
-from bedplate.kernel.admission import BUSY_MESSAGE, Decision, Request, ThreadFacts, admit
-from bedplate.kernel.errors import Conflict, NotFound, Refused
-from bedplate.kernel.run import Gone, Illegal, Run, cancel
 from bedplate.sql import Statements
-from bedplate_proto import subjects
-from bedplate_proto.runs import EVENTS_SKIPPED, CreateRun
-from bedplate_proto.vocabulary import CancelAction, RunStatus
+from bedplate_proto.runs import EVENTS_SKIPPED
+from bedplate_proto.vocabulary import RunStatus
 
-from .messages import Finish, Messages, arrays, numbered
-from .moves import (
-    Applied,
-    Cancelled,
-    Claimed,
-    Closed,
-    EndedUnstarted,
-    Lost,
-    Missing,
-    Outcome,
-    Renewal,
-    Superseded,
-)
+from .messages import Finish, Messages, arrays, numbered, webhook_of
+from .moves import Applied, Claimed, Closed, Lost, Missing, Outcome, Renewal, Superseded, action_of
 from .outbox import Outbox, Outgoing
 
 _sql = Statements("bedplate.ledger")
 
-# Two schedulers may disagree about a thread a few times; more often than this something else is
-# wrong.
-_ADMISSION_TRIES_MAX = 20
-
-NOT_FOUND_MESSAGE = "Thread or assistant not found."
 EXHAUSTED_ERROR = (
     '{"error": "WorkerLost", "message": "exceeded max attempts:'
     ' the process that executed the run died each time"}'
@@ -50,173 +27,12 @@ class Ledger:
     """Threads' runs in PostgreSQL. Thread-safe in the asyncio sense: any number of verbs at
     once."""
 
-    def __init__(self, pool: Any, outbox: Outbox, *, prefix: str = subjects.DEFAULT_PREFIX) -> None:
+    def __init__(self, pool: Any, outbox: Outbox, messages: Messages) -> None:
         self._pool = pool
         self._outbox = outbox
-        self._messages = Messages(prefix)
+        self._messages = messages
 
     # -- the scheduler's verbs
-
-    async def create(self, order: CreateRun) -> str:
-        """Admit a run and return its row as JSON text. Idempotent by run id.
-
-        Raises `NotFound` (no such thread, or not yours), `Conflict` (busy, and the strategy is
-        reject; or the run id is taken) and `Refused` (JSON that PostgreSQL cannot hold).
-        """
-        try:
-            return await self._admit(order)
-        except asyncpg.DataError as error:
-            raise Refused(f"a part of the run is JSON that cannot be stored: {error}") from error
-
-    async def _admit(self, order: CreateRun) -> str:
-        request = Request(
-            order.multitask_strategy, order.if_not_exists, is_delayed=order.after_s > 0
-        )
-        facts = ThreadFacts.MISSING if order.is_temporary else ThreadFacts.FREE
-        hidden = 0
-        for _ in range(_ADMISSION_TRIES_MAX):
-            decision = admit(facts, request)
-            match decision:
-                case Decision.REFUSE_BUSY:
-                    raise Conflict(BUSY_MESSAGE, thread_id=str(order.thread_id))
-                case Decision.REFUSE_MISSING:
-                    raise NotFound(NOT_FOUND_MESSAGE, thread_id=str(order.thread_id))
-                case Decision.START_ON_NEW_THREAD | Decision.WAIT_ON_NEW_THREAD:
-                    row = await self._create_with_thread(
-                        order, starts=decision is Decision.START_ON_NEW_THREAD
-                    )
-                    # Not written: somebody made the thread a moment ago, or it is one that this
-                    # order may not see (another tenant's, or about to be swept).
-                    found = ThreadFacts.FREE
-                    hidden += row is None
-                case Decision.START | Decision.WAIT:
-                    row, found = await self._create_on(
-                        order, facts, starts=decision is Decision.START
-                    )
-            if row is not None:
-                if decision is Decision.WAIT and not request.is_delayed:
-                    # The thread may have only delayed runs, and so nobody who would dispatch this
-                    # one.
-                    await self.dispatch_next(order.thread_id)
-                return row
-            if known := await self._known(order):
-                return known
-            if found is facts:
-                raise Conflict("The run id is taken.", run_id=str(order.run_id))
-            if found is ThreadFacts.MISSING and hidden > 1:
-                raise NotFound(NOT_FOUND_MESSAGE, thread_id=str(order.thread_id))
-            facts = found
-        raise Conflict("the thread changes faster than a run can be admitted: try again")
-
-    async def _create_on(
-        self, order: CreateRun, facts: ThreadFacts, *, starts: bool
-    ) -> tuple[str | None, ThreadFacts]:
-        told = self._messages.of_new_run(order, starts=starts)
-        record = await self._pool.fetchrow(
-            _sql["create_run"],
-            *_columns(order),
-            facts is ThreadFacts.OCCUPIED,
-            starts,
-            *arrays(told),
-            order.assistant_metadata,
-        )
-        if record is None:
-            return None, ThreadFacts.MISSING
-        if record["row"] is None:
-            return None, ThreadFacts.OCCUPIED if record["is_occupied"] else ThreadFacts.FREE
-        self._outbox.soon(numbered(told, record["outbox_ids"]))
-        return record["row"], facts
-
-    async def _create_with_thread(self, order: CreateRun, *, starts: bool) -> str | None:
-        told = self._messages.of_new_run(order, starts=starts)
-        try:
-            record = await self._pool.fetchrow(
-                _sql["create_run_on_new_thread"],
-                *_columns(order),
-                starts,
-                *arrays(told),
-                order.is_temporary,
-                order.deletes_thread,
-                order.assistant_metadata,
-            )
-        except asyncpg.UniqueViolationError as error:
-            raise Conflict("The run id is taken.", run_id=str(order.run_id)) from error
-        if record is None:
-            return None
-        self._outbox.soon(numbered(told, record["outbox_ids"]))
-        return record["row"]
-
-    async def _known(self, order: CreateRun) -> str | None:
-        """The run's row if this order was carried out before (the answer was lost on its way)."""
-        return await self._pool.fetchval(
-            _sql["read_run"], order.run_id, order.thread_id, order.tenant
-        )
-
-    async def dispatch_next(self, thread_id: UUID) -> bool:
-        """Issue the ticket of the thread's oldest due run, if the thread is free; whether it
-        did."""
-        rows = await self._pool.fetch(
-            _sql["dispatch_next"], thread_id, self._messages.ticket_subject
-        )
-        return self._flush(rows)
-
-    async def find_undispatched(self, *, limit: int) -> list[UUID]:
-        rows = await self._pool.fetch(_sql["find_undispatched"], limit)
-        return [row["thread_id"] for row in rows]
-
-    async def reissue_tickets(self, *, older_than_s: float, limit: int) -> int:
-        """New tickets for runs that wait for longer than `older_than_s`; how many. For tickets that
-        got lost: `older_than_s` must be longer than anything has been in the queue."""
-        rows = await self._pool.fetch(
-            _sql["reissue_tickets"], older_than_s, self._messages.ticket_subject, limit
-        )
-        self._flush(rows)
-        return len(rows)
-
-    async def cancel(
-        self, run_id: UUID, thread_id: UUID, *, tenant: str, action: CancelAction
-    ) -> Cancelled:
-        """Ask for a run to stop. Raises `NotFound` when there is no such run."""
-        ended: EndedUnstarted | None = None
-        async with self._pool.acquire() as connection, connection.transaction():
-            record = await connection.fetchrow(_sql["lock_run"], run_id, thread_id, tenant)
-            if record is None:
-                raise NotFound("No runs found to cancel.", run_id=str(run_id))
-            before = _run_of(record)
-            after = cancel(before, action)
-            match after:
-                case Run(status=RunStatus.INTERRUPTED):
-                    row = await connection.fetchrow(_sql["end_waiting_run"], run_id)
-                    assert row is not None
-                    active: int = row["runs_active"]
-                    ended = EndedUnstarted(row["end_n"], row["finished_at"])
-                case Gone():
-                    active = await connection.fetchval(_sql["delete_waiting_run"], run_id)
-                case Run():
-                    await connection.execute(_sql["request_cancel"], run_id, after.cancel)
-                    return Cancelled(after)
-                case Illegal():
-                    return Cancelled(after)
-            about = Finish(
-                run_id,
-                thread_id,
-                tenant,
-                record["assistant_id"],
-                record["graph_id"],
-                0,
-                _webhook(record["kwargs"]),
-            )
-            told = [
-                self._messages.of_finished_run(
-                    about,
-                    RunStatus.INTERRUPTED,
-                    rolled_back=isinstance(after, Gone),
-                    has_next=active > 0,
-                )
-            ]
-            ids = await connection.fetch(_sql["write_outbox"], *arrays(told))
-        self._outbox.soon(numbered(told, [row["outbox_id"] for row in ids]))
-        return Cancelled(after, ended)
 
     async def find_expired(self, *, limit: int) -> list[tuple[UUID, int]]:
         rows = await self._pool.fetch(_sql["find_expired"], limit)
@@ -234,7 +50,7 @@ class Ledger:
         rows = await self._pool.fetch(
             _sql["renew_leases"], list(held), list(held.values()), lease_s
         )
-        kept = {row["run_id"]: _action(row["cancel_action"]) for row in rows}
+        kept = {row["run_id"]: action_of(row["cancel_action"]) for row in rows}
         return Renewal(held=kept, superseded=set(held) - set(kept))
 
     async def finish(self, about: Finish, outcome: Outcome) -> Closed:
@@ -247,8 +63,7 @@ class Ledger:
         common = (told.msg_id, told.subject, told.body)
         if is_rolled_back:
             record = await self._pool.fetchrow(
-                _sql["roll_back_run"], about.run_id, about.attempt, outcome.values,
-                outcome.interrupts, outcome.thread_status, *common, about.thread_id,
+                _sql["roll_back_run"], about.run_id, about.attempt, *common, about.thread_id,
                 outcome.events_n,
             )  # fmt: skip
         else:
@@ -286,7 +101,7 @@ class Ledger:
                 self._messages.of_finished_run(
                     Finish(
                         row["run_id"], row["thread_id"], row["tenant"], row["assistant_id"],
-                        row["graph_id"], row["attempt"], _webhook(row["kwargs"]),
+                        row["graph_id"], row["attempt"], webhook_of(row["kwargs"]),
                     ),
                     RunStatus.ERROR, rolled_back=False, error=EXHAUSTED_ERROR,
                     has_next=row["has_next"],
@@ -309,19 +124,10 @@ class Ledger:
         """Remove the row of a run that is over; False when it is not over, or gone."""
         return await self._pool.fetchval(_sql["forget_run"], run_id) is not None
 
-    def _flush(self, rows: Sequence[Any]) -> bool:
+    def _flush(self, rows: Sequence[Any]) -> None:
         self._outbox.soon(
             [Outgoing(row["outbox_id"], row["msg_id"], row["subject"], row["body"]) for row in rows]
         )
-        return bool(rows)
-
-
-def _columns(order: CreateRun) -> tuple[Any, ...]:
-    return (
-        order.run_id, order.thread_id, order.tenant, order.assistant_id, order.graph_id,
-        order.kwargs, order.metadata, order.multitask_strategy, order.after_s,
-        order.thread_metadata, order.thread_config,
-    )  # fmt: skip
 
 
 def _claimed(row: Any) -> Claimed:
@@ -335,22 +141,7 @@ def _claimed(row: Any) -> Claimed:
         metadata=row["metadata"],
         attempt=row["attempt"],
         failures=row["failures"],
-        cancel=_action(row["cancel_action"]),
+        cancel=action_of(row["cancel_action"]),
         events_n=row["events_n"],
+        is_crowded=row["is_crowded"],
     )
-
-
-def _run_of(row: Any) -> Run:
-    return Run(
-        RunStatus(row["status"]), row["attempt"], row["failures"], _action(row["cancel_action"])
-    )
-
-
-def _webhook(kwargs: str) -> str | None:
-    """Read here and not by PostgreSQL, whose `->>` fails when any text in `kwargs` holds a NUL."""
-    webhook = orjson.loads(kwargs).get("webhook")
-    return webhook if isinstance(webhook, str) else None
-
-
-def _action(text: str | None) -> CancelAction | None:
-    return None if text is None else CancelAction(text)

@@ -211,7 +211,7 @@ class Attempt:
         if isinstance(failure, Unavailable):
             raise failure  # PostgreSQL stayed away: that is no failure of the graph
         if self._stop is Stop.ROLLBACK:
-            return await self._rolled_back(graph, work)
+            return await self._rolled_back()
         return await self._settled(stream, graph, work, failure)
 
     async def _ran(self, stream: RunStream) -> BaseException | None:
@@ -299,13 +299,11 @@ class Attempt:
             log.exception("state.unreadable")
             return None
 
-    async def _rolled_back(
-        self, graph: AnyGraph | None, work: Work
-    ) -> tuple[Outcome, bytes | None]:
-        """Take back what the run saved: its checkpoints, and so its input."""
+    async def _rolled_back(self) -> tuple[Outcome, bytes | None]:
+        """Take back what the run saved: its checkpoints, and so its input. The thread goes on
+        showing what it showed before."""
         await self._saver.adelete_for_runs([str(self.claimed.run_id)])
-        state = None if graph is None else await settled(graph, work.thread)
-        return self._ended(Ending.ROLLED_BACK, state), None
+        return self._ended(Ending.ROLLED_BACK, None), None
 
     def _ended(
         self,

@@ -24,7 +24,7 @@ from bedplate.chassis.tasks import Tasks
 from bedplate.graphs.patience import is_passing
 from bedplate.ledger import Claimed, Ledger
 from bedplate_proto import subjects
-from bedplate_proto.runs import RunSignal
+from bedplate_proto.runs import RunSignal, SchedulerPoke
 from bedplate_proto.threads import GraphDescription, RegisterGraphs
 
 from .crew import Crew, Unloadable
@@ -109,6 +109,8 @@ class Keeper:
                     self._hand_over(self._release({run.run_id: run.attempt}))
                 else:
                     self.crew.assign(run)
+            if any(run.is_crowded for run in claimed):
+                await self._bus.hint(subjects.SCHEDULER_POKE, SchedulerPoke())
             for ticket in tickets:
                 # Won or not: from here on the lease alone guards the run, and a lost claim is
                 # another's.

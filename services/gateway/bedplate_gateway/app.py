@@ -51,7 +51,7 @@ async def build() -> Service:
     abandoned = Tasks("abandoned-runs")
     answered = Answered(metrics)
     metrics.gauge("runs.followed", "Clients that follow.", read=lambda: followings.count)
-    runs = Runs(rows, bus, assistants, tenant=settings.tenant)
+    runs = Runs(rows, bus, assistants, tenant=settings.tenant, user_key=settings.user_key)
     states = States(rows, bus, tenant=settings.tenant)
     known = KnownRuns(rows, tenant=settings.tenant)
     events = ThreadEvents(followings, known, rows, tenant=settings.tenant)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
+from typing import Annotated, Any, Literal, Self, TypeAlias, cast, get_args
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    model_validator,
+)
 
 from bedplate_proto.vocabulary import (
     Durability,
@@ -23,6 +31,7 @@ from .ids import uuid_or_none
 
 OFFSET_MAX = 2**31 - 1
 PAGE_MAX = 1000
+BATCH_MAX = 1000
 ALIASES_MAX = 10
 # Ten years; what lies further away is a mistake, not a plan.
 AFTER_S_MAX = 315_360_000.0
@@ -297,12 +306,6 @@ def _modes(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _strategy(value: MultitaskStrategy) -> MultitaskStrategy:
-    if value in (MultitaskStrategy.INTERRUPT, MultitaskStrategy.ROLLBACK):
-        raise ValueError(f"not supported yet: '{value}'; use 'enqueue' or 'reject'")
-    return value
-
-
 Nodes: TypeAlias = Literal["*"] | list[str] | None
 
 
@@ -329,8 +332,8 @@ class RunCreate(Form):
     stream_subgraphs: Flag | None = False
     stream_resumable: Flag | None = False
     feedback_keys: list[str] | None = None
-    multitask_strategy: Annotated[MultitaskStrategy | None, AfterValidator(_strategy)] = Field(
-        MultitaskStrategy.ENQUEUE, description="interrupt and rollback are refused yet."
+    multitask_strategy: MultitaskStrategy | None = Field(
+        MultitaskStrategy.ENQUEUE, description="What becomes of the thread's earlier runs."
     )
     if_not_exists: IfNotExists | None = IfNotExists.REJECT
     after_seconds: Annotated[float, Field(strict=True, ge=0, le=AFTER_S_MAX)] | None = None
@@ -344,6 +347,28 @@ class RunCreate(Form):
     @property
     def is_cancelled_with_client(self) -> bool:
         return self.on_disconnect is OnDisconnect.CANCEL
+
+
+class RunBatch(RootModel[list[RunCreate]]):
+    """Stateless runs, created together: all of them, or none."""
+
+    root: Annotated[list[RunCreate], Field(min_length=1, max_length=BATCH_MAX)]
+
+
+class RunsCancel(Form):
+    """Some runs of one thread, or all that are in a state."""
+
+    status: Literal["pending", "running", "all"] | None = None
+    thread_id: UuidText | None = None
+    run_ids: Annotated[list[UuidText], Field(min_length=1, max_length=BATCH_MAX)] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_way(self) -> Self:
+        if self.status is not None and (self.thread_id, self.run_ids) != (None, None):
+            raise ValueError("give either status, or thread_id and run_ids, not both")
+        if self.status is None and (self.thread_id is None or self.run_ids is None):
+            raise ValueError("give either status, or thread_id and run_ids")
+        return self
 
 
 class RunList(Form):

@@ -22,6 +22,7 @@ from .ids import uuid7, uuid_or_none
 from .json_text import dumped, merged
 
 _PLACE_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
+USER_KEY_CHARS_MAX = 256
 RESUME_WITHOUT_THREAD = "You must provide a thread_id when resuming."
 
 
@@ -29,12 +30,14 @@ RESUME_WITHOUT_THREAD = "You must provide a thread_id when resuming."
 class Asked:
     """Who asks for a run, and where: on a thread of theirs, or on one made for it.
 
-    `speaks_protocol`: its events are also written for the event-streaming protocol.
+    `user_key`: the key of `configurable` that names the user it is for. `speaks_protocol`: its
+    events are also written for the event-streaming protocol.
     """
 
     tenant: str
     thread_id: UUID | None
     request_id: str
+    user_key: str
     speaks_protocol: bool = False
 
 
@@ -72,9 +75,22 @@ def run_order(form: RunCreate, assistant: Assistant, asked: Asked) -> CreateRun:
         ),
         if_not_exists=IfNotExists.CREATE if is_stateless else _if_not_exists(form),
         after_s=form.after_seconds or 0.0,
+        user_key=_user(setup, asked.user_key),
         is_temporary=is_stateless,
         deletes_thread=deletes,
     )
+
+
+def _user(setup: Setup, key: str) -> str | None:
+    """Raises `Unprocessable`."""
+    user = (setup.config.get("configurable") or {}).get(key)
+    if user is None:
+        return None
+    if not isinstance(user, str | int) or len(str(user)) > USER_KEY_CHARS_MAX:
+        raise Unprocessable(
+            f"config.configurable.{key}: must be a text of at most {USER_KEY_CHARS_MAX} characters"
+        )
+    return str(user)
 
 
 def _if_not_exists(form: RunCreate) -> IfNotExists:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,14 +12,21 @@ from bedplate.bus.broker import Bus
 from bedplate.chassis.log import get_logger
 from bedplate.kernel.errors import BedplateError, NotFound
 from bedplate_proto import subjects
-from bedplate_proto.runs import CancelAnswer, CancelRun, DeleteRun, DeleteRunAnswer
+from bedplate_proto.runs import (
+    CancelAnswer,
+    CancelRun,
+    CancelRuns,
+    CreateRuns,
+    DeleteRun,
+    DeleteRunAnswer,
+)
 from bedplate_proto.subjects import RunAddress
 from bedplate_proto.threads import ForgetRun, ReadHistory
 from bedplate_proto.vocabulary import CancelAction, RunStatus
 
 from .assistants import Assistants
 from .ending import Ending
-from .forms import RunCreate, RunList
+from .forms import RunCreate, RunList, RunsCancel
 from .json_text import array, dumped
 from .rows import Rows
 from .run_order import Asked, run_order
@@ -27,6 +35,13 @@ log = get_logger()
 
 # Reading a state may load the user's graph first.
 EXECUTOR_S_MAX = 30.0
+# Many runs are stopped one by one.
+CANCEL_MANY_S_MAX = 60.0
+_STATUSES = {
+    "pending": [RunStatus.PENDING],
+    "running": [RunStatus.RUNNING],
+    "all": [RunStatus.PENDING, RunStatus.RUNNING],
+}
 THREAD_MISSING = "Thread not found."
 RUN_MISSING = "Run not found."
 
@@ -52,11 +67,14 @@ class Ready:
 
 
 class Runs:
-    def __init__(self, rows: Rows, bus: Bus, assistants: Assistants, *, tenant: str) -> None:
+    def __init__(
+        self, rows: Rows, bus: Bus, assistants: Assistants, *, tenant: str, user_key: str
+    ) -> None:
         self._rows = rows
         self._bus = bus
         self._assistants = assistants
         self._tenant = tenant
+        self._user_key = user_key
 
     async def ready(
         self,
@@ -68,13 +86,20 @@ class Runs:
     ) -> Ready:
         """Everything about a new run that can be checked here. `thread_id` None: stateless."""
         assistant = await self._assistants.find(form.assistant_id)
-        asked = Asked(self._tenant, thread_id, request_id, speaks_protocol=speaks_protocol)
+        asked = Asked(
+            self._tenant, thread_id, request_id, self._user_key, speaks_protocol=speaks_protocol
+        )
         order = run_order(form, assistant, asked)
         return Ready(self.address(order.thread_id, order.run_id), order)
 
     async def create(self, ready: Ready) -> bytes:
         """The row. Raises `NotFound` (no such thread), `Conflict` (busy, and told to reject)."""
         return await self._bus.order(subjects.CREATE_RUN, ready.order)
+
+    async def create_all(self, ready: Sequence[Ready]) -> bytes:
+        """The rows, in order: of all, or nothing is created."""
+        order = CreateRuns(runs=[one.order for one in ready])
+        return await self._bus.order(subjects.CREATE_RUNS, order)
 
     async def get(self, thread_id: UUID, run_id: UUID) -> str:
         row = await self._rows.value("get_run", self._tenant, thread_id, run_id)
@@ -107,6 +132,17 @@ class Runs:
         )
         answer = await self._bus.order(subjects.CANCEL_RUN, order)
         return CancelAnswer.model_validate_json(answer).outcome == "stopped"
+
+    async def cancel_many(self, form: RunsCancel, action: CancelAction) -> None:
+        """Raises `NotFound` when there is none to cancel."""
+        order = CancelRuns(
+            tenant=self._tenant,
+            thread_id=None if form.thread_id is None else UUID(form.thread_id),
+            run_ids=[UUID(run_id) for run_id in form.run_ids or ()],
+            statuses=_STATUSES.get(form.status or "", []),
+            action=action,
+        )
+        await self._bus.order(subjects.CANCEL_RUNS, order, limit_s=CANCEL_MANY_S_MAX)
 
     async def abandon(self, address: RunAddress) -> None:
         """The client that wanted the run is gone: stop it, if it is not over."""

@@ -25,6 +25,12 @@ class Settings(BackboneSettings):
         json_schema_extra={"env": ["BEDPLATE_TENANT"]},
     )
     connections_max: int = Field(10, ge=1, le=200, description="PostgreSQL connections.")
+    user_key: str = Field(
+        "langgraph_auth_user_id",
+        min_length=1,
+        description="Key of a run's `configurable` that names its user, whose limit of runs at a"
+        " time the run-scheduler may keep.",
+    )
     clients_max: int = Field(
         10_000, ge=1, description="Requests and streams at once; more are answered with 503."
     )

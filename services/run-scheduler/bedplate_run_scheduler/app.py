@@ -4,29 +4,47 @@ from __future__ import annotations
 
 from bedplate.backbone import Backbone
 from bedplate.chassis.loop import Loop
+from bedplate.chassis.metrics import Metrics
 from bedplate.chassis.process import Service
+from bedplate.ledger import Admissions, Dispatch
 
 from .reaper import Reaper
 from .relay import Relay
 from .routes import routes
 from .scheduler import Scheduler
 from .settings import Settings
+from .sharing import Sharing
 
 
 def build() -> Service:
     settings = Settings.from_env()
     backbone = Backbone(settings, name="run-scheduler", connections_max=settings.connections_max)
-    scheduler = Scheduler(backbone.ledger, backbone.threads, backbone.bus)
+    metrics = Metrics()
+    dispatch = Dispatch(backbone.pool, backbone.outbox, backbone.messages, settings.limits)
+    admissions = Admissions(backbone.pool, backbone.outbox, backbone.messages, dispatch)
+    sharing = Sharing(dispatch, metrics)
+    scheduler = Scheduler(admissions, dispatch, backbone.threads, backbone.bus, sharing=sharing)
     reaper = Reaper(backbone.ledger, backbone.bus, attempts_max=settings.attempts_max)
-    relay = Relay(backbone, lost_ticket_s=settings.lost_ticket_s, doomed_s=settings.doomed_s)
+    relay = Relay(
+        backbone,
+        dispatch,
+        sharing,
+        lost_ticket_s=settings.lost_ticket_s,
+        doomed_s=settings.doomed_s,
+    )
     served = backbone.served("run-scheduler", routes(scheduler))
+    shares = Loop("shares", sharing.share_out, period_s=settings.relay_s)
+    sharing.poke = shares.poke
     expiry = Loop("expiry", reaper.expire, period_s=settings.expiry_s)
     return Service(
         name="run-scheduler",
         settings=settings,
+        metrics=metrics,
         resources=[*backbone.resources, served],
         loops=[
             expiry,
+            shares,
+            Loop("measure", sharing.measure, period_s=settings.measure_s),
             Loop("relay", relay.flush, period_s=settings.relay_s),
             Loop("dispatch", relay.dispatch, period_s=settings.relay_s),
             Loop("reissue", relay.reissue, period_s=max(2.0, settings.lost_ticket_s / 2)),

@@ -11,6 +11,9 @@ from bedplate.backbone import Backbone
 from bedplate.bus import topology
 from bedplate.bus.tickets import oldest_ticket_s
 from bedplate.kernel.errors import Unavailable
+from bedplate.ledger import Dispatch
+
+from .sharing import Sharing
 
 log = structlog.get_logger()
 
@@ -24,8 +27,17 @@ class Relay:
     """Ticks of the scheduler's loops. Each does the same whether it is woken by time or by a
     poke."""
 
-    def __init__(self, backbone: Backbone, *, lost_ticket_s: float, doomed_s: float) -> None:
-        self._ledger = backbone.ledger
+    def __init__(
+        self,
+        backbone: Backbone,
+        dispatch: Dispatch,
+        sharing: Sharing,
+        *,
+        lost_ticket_s: float,
+        doomed_s: float,
+    ) -> None:
+        self._dispatch = dispatch
+        self._sharing = sharing
         self._threads = backbone.threads
         self._outbox = backbone.outbox
         self._parcels = backbone.parcels
@@ -40,9 +52,12 @@ class Relay:
 
     async def dispatch(self) -> dict[str, Any] | None:
         """Delayed runs that are due now, and threads whose `run.finished` never arrived."""
-        thread_ids = await self._ledger.find_undispatched(limit=_BATCH)
-        dispatched = [await self._ledger.dispatch_next(thread_id) for thread_id in thread_ids]
-        return {"dispatched": sum(dispatched)} if any(dispatched) else None
+        thread_ids = await self._dispatch.find_undispatched(limit=_BATCH)
+        found = [await self._dispatch.dispatch_next(thread_id) for thread_id in thread_ids]
+        turns = [turn for turn in found if turn is not None]
+        if any(turn.is_ready for turn in turns):
+            self._sharing.left_ready()
+        return {"dispatched": len(turns)} if turns else None
 
     async def reissue(self) -> dict[str, Any] | None:
         """Streams that are gone with the broker's data, then tickets that are in no queue.
@@ -58,7 +73,7 @@ class Relay:
         # Beyond that, the time that a ticket may take from its row into the queue, or out of the
         # queue until its run is claimed.
         older_than_s = (await oldest_ticket_s(self._bus) or 0.0) + self._lost_ticket_s
-        count = await self._ledger.reissue_tickets(older_than_s=older_than_s, limit=_BATCH)
+        count = await self._dispatch.reissue_tickets(older_than_s=older_than_s, limit=_BATCH)
         if count:
             log.warning("tickets.reissued", count=count)
         done = {"declared": missing, "reissued": count}

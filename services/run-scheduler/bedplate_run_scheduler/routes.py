@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bedplate.bus.serving import Listen, Order, Route
+from bedplate.bus.serving import Hint, Listen, Order, Route
 from bedplate_proto import streams, subjects
 
 from .scheduler import Scheduler
@@ -11,6 +11,8 @@ from .scheduler import Scheduler
 def routes(scheduler: Scheduler) -> list[Route]:
     return [
         Order(subjects.CREATE_RUN, scheduler.create_run),
+        Order(subjects.CREATE_RUNS, scheduler.create_runs),
+        Order(subjects.CANCEL_RUNS, scheduler.cancel_runs),
         Order(subjects.CANCEL_RUN, scheduler.cancel_run),
         Order(subjects.DELETE_RUN, scheduler.delete_run),
         Order(subjects.CREATE_THREAD, scheduler.create_thread),
@@ -19,4 +21,5 @@ def routes(scheduler: Scheduler) -> list[Route]:
         Order(subjects.COPY_THREAD, scheduler.copy_thread),
         Order(subjects.PRUNE_THREADS, scheduler.prune_threads),
         Listen(subjects.RUN_FINISHED, streams.SCHEDULERS, scheduler.on_run_finished, workers=32),
+        Hint(subjects.SCHEDULER_POKE, scheduler.on_poke),
     ]

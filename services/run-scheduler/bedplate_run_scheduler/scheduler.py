@@ -12,17 +12,21 @@ from bedplate.bus.broker import Bus
 from bedplate.bus.event_line import end_of
 from bedplate.bus.event_writer import end_unstarted
 from bedplate.kernel.errors import NotFound
-from bedplate.kernel.run import Gone, Illegal, Run
-from bedplate.ledger import Cancelled, Ledger, Threads
+from bedplate.kernel.run import Illegal
+from bedplate.ledger import Admissions, Admitted, Dispatch, EndedUnstarted, Stopped, Threads
 from bedplate_proto import subjects
 from bedplate_proto.runs import (
     CancelAnswer,
     CancelRun,
+    CancelRuns,
+    CancelRunsAnswer,
     CreateRun,
+    CreateRuns,
     DeleteRun,
     DeleteRunAnswer,
     RunFinished,
     RunSignal,
+    SchedulerPoke,
 )
 from bedplate_proto.subjects import RunAddress
 from bedplate_proto.threads import (
@@ -36,37 +40,94 @@ from bedplate_proto.threads import (
 )
 from bedplate_proto.vocabulary import CancelAction, RunStatus
 
+from .sharing import Sharing
+
 log = structlog.get_logger()
 
 # A closing event is best effort: whoever misses it finds the run's row.
 _CLOSE_S_MAX = 2.0
+_PAGE = 500
 
 
 class Scheduler:
     """One public method per order or fact. All are safe to repeat."""
 
-    def __init__(self, ledger: Ledger, threads: Threads, bus: Bus) -> None:
-        self._ledger = ledger
+    def __init__(
+        self,
+        admissions: Admissions,
+        dispatch: Dispatch,
+        threads: Threads,
+        bus: Bus,
+        *,
+        sharing: Sharing,
+    ) -> None:
+        self._admissions = admissions
+        self._dispatch = dispatch
         self._threads = threads
         self._bus = bus
+        self._sharing = sharing
 
     async def create_run(self, order: CreateRun) -> str:
-        row = await self._ledger.create(order)
+        admitted = await self._admissions.create(order)
+        await self._told(order, admitted)
+        return admitted.row
+
+    async def create_runs(self, order: CreateRuns) -> str:
+        """All of them, or none."""
+        admitted = await self._admissions.create_all(order.runs)
+        for one, result in zip(order.runs, admitted, strict=True):
+            await self._told(one, result)
+        return f"[{','.join(result.row for result in admitted)}]"
+
+    async def _told(self, order: CreateRun, admitted: Admitted) -> None:
         log.info("run.created", run_id=str(order.run_id), thread_id=str(order.thread_id))
-        return row
+        if admitted.is_ready:
+            self._sharing.left_ready()
+        for stopped in admitted.displaced:
+            address = RunAddress(order.tenant, order.thread_id, stopped.run_id)
+            log.info("run.displaced", run_id=str(stopped.run_id), by=str(order.run_id))
+            await self._pass_on(address, stopped)
 
     async def cancel_run(self, order: CancelRun) -> CancelAnswer:
         """Raises `NotFound` when there is nothing to cancel."""
         stopped = await self._stop(
             RunAddress(order.tenant, order.thread_id, order.run_id), order.action
         )
-        match stopped:
-            case Illegal():
-                raise NotFound("No runs found to cancel.", run_id=str(order.run_id))
-            case Run(status=RunStatus.PENDING | RunStatus.RUNNING):
-                return CancelAnswer(outcome="stopping")
-            case Run() | Gone():
-                return CancelAnswer(outcome="stopped")
+        if stopped is Illegal.TERMINAL:
+            raise NotFound("No runs found to cancel.", run_id=str(order.run_id))
+        return CancelAnswer(outcome="stopped" if _is_over(stopped) else "stopping")
+
+    async def cancel_runs(self, order: CancelRuns) -> CancelRunsAnswer:
+        """Raises `NotFound` when there is nothing to cancel."""
+        count = 0
+        if order.thread_id is not None:
+            for run_id in order.run_ids:
+                address = RunAddress(order.tenant, order.thread_id, run_id)
+                count += await self._is_stopped(address, order.action)
+        else:
+            count = await self._stop_all(order)
+        if count == 0:
+            raise NotFound("No runs found to cancel.")
+        return CancelRunsAnswer(count=count)
+
+    async def _stop_all(self, order: CancelRuns) -> int:
+        """Page by page, in the order of ids: a run that is created meanwhile comes later, or is
+        none of this order's."""
+        count, after = 0, UUID(int=0)
+        while found := await self._admissions.find_active(
+            tenant=order.tenant, statuses=order.statuses, after=after, limit=_PAGE
+        ):
+            for run_id, thread_id in found:
+                address = RunAddress(order.tenant, thread_id, run_id)
+                count += await self._is_stopped(address, order.action)
+            after = found[-1][0]
+        return count
+
+    async def _is_stopped(self, address: RunAddress, action: CancelAction) -> bool:
+        try:
+            return await self._stop(address, action) is not Illegal.TERMINAL
+        except NotFound:
+            return False
 
     async def delete_run(self, order: DeleteRun) -> DeleteRunAnswer:
         """A run at work is rolled back by its executor; one that is over is for an executor to
@@ -74,18 +135,19 @@ class Scheduler:
         stopped = await self._stop(
             RunAddress(order.tenant, order.thread_id, order.run_id), CancelAction.ROLLBACK
         )
-        match stopped:
-            case Illegal():
-                return DeleteRunAnswer(outcome="finished")
-            case Gone():
-                return DeleteRunAnswer(outcome="deleted")
-            case Run():
-                return DeleteRunAnswer(outcome="stopping")
+        if isinstance(stopped, Illegal):
+            return DeleteRunAnswer(outcome="finished")
+        return DeleteRunAnswer(outcome="deleted" if stopped.is_over else "stopping")
 
     async def on_run_finished(self, fact: RunFinished) -> None:
-        """The thread is free: its next run gets its ticket."""
+        """The thread is free: it is its next run's turn. And a slot is."""
         if fact.has_next:
-            await self._ledger.dispatch_next(fact.thread_id)
+            await self._dispatch_next(fact.thread_id)
+        self._sharing.made_room()
+
+    async def on_poke(self, _: SchedulerPoke) -> None:
+        """Tickets were claimed while others wait for theirs."""
+        self._sharing.left_ready()
 
     async def create_thread(self, order: CreateThread) -> str:
         return await self._threads.create(order)
@@ -104,29 +166,33 @@ class Scheduler:
     async def prune_threads(self, order: PruneThreads) -> PruneAnswer:
         return PruneAnswer(pruned_count=await self._remove(order.thread_ids, tenant=order.tenant))
 
-    async def _stop(self, address: RunAddress, action: CancelAction) -> Run | Gone | Illegal:
-        cancelled = await self._ledger.cancel(
+    async def _stop(self, address: RunAddress, action: CancelAction) -> Stopped | Illegal:
+        stopped = await self._admissions.cancel(
             address.run_id, address.thread_id, tenant=address.tenant, action=action
         )
-        stopped = cancelled.after
-        is_over = isinstance(stopped, Gone) or (
-            isinstance(stopped, Run) and stopped.status.is_terminal
-        )
-        if is_over:
+        if isinstance(stopped, Stopped):
             log.info("run.cancelled", run_id=str(address.run_id), action=action)
-            await self._end_unstarted(address, cancelled)
-            await self._ledger.dispatch_next(address.thread_id)
-        elif isinstance(stopped, Run):
-            log.info("run.cancel_requested", run_id=str(address.run_id), action=action)
-            await self._bus.hint(
-                subjects.RUN_SIGNAL, RunSignal(run_id=address.run_id), run=address.run_id
-            )
+            await self._pass_on(address, stopped)
+            if stopped.is_over:
+                await self._dispatch_next(address.thread_id)
         return stopped
 
-    async def _end_unstarted(self, address: RunAddress, cancelled: Cancelled) -> None:
-        n, at = 0, None
-        if (ended := cancelled.ended) is not None:
-            n, at = ended.n, ended.finished_at
+    async def _pass_on(self, address: RunAddress, stopped: Stopped) -> None:
+        """To whoever reads the run, or executes it."""
+        if stopped.is_over:
+            await self._end_unstarted(address, stopped.ended)
+            return
+        await self._bus.hint(
+            subjects.RUN_SIGNAL, RunSignal(run_id=address.run_id), run=address.run_id
+        )
+
+    async def _dispatch_next(self, thread_id: UUID) -> None:
+        turn = await self._dispatch.dispatch_next(thread_id)
+        if turn is not None and turn.is_ready:
+            self._sharing.left_ready()
+
+    async def _end_unstarted(self, address: RunAddress, ended: EndedUnstarted | None) -> None:
+        n, at = (0, None) if ended is None else (ended.n, ended.finished_at)
         end = end_of(RunStatus.INTERRUPTED, error=None, values=None, finished_at=at)
         await end_unstarted(self._bus, address, n=n, end=end, limit_s=_CLOSE_S_MAX)
 
@@ -138,3 +204,7 @@ class Scheduler:
             if run_id is not None:
                 await self._bus.hint(subjects.RUN_SIGNAL, RunSignal(run_id=run_id), run=run_id)
         return len(removed)
+
+
+def _is_over(stopped: Stopped | Illegal) -> bool:
+    return isinstance(stopped, Stopped) and stopped.is_over

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from bedplate.backbone import BackboneSettings
+from bedplate.kernel.fairness import Limits
 
 
 class Settings(BackboneSettings):
@@ -20,6 +21,25 @@ class Settings(BackboneSettings):
         description="Attempts that may die under a run before it ends in error.",
         json_schema_extra={"env": ["BEDPLATE_ATTEMPTS_MAX", "BG_JOB_MAX_RETRIES"]},
     )
+    tickets_max: int = Field(
+        10,
+        ge=1,
+        le=10_000,
+        description="Runs that may lie in the queue of the executors. Others wait where fairness is"
+        " decided, so this is how far a new group's first run may be behind.",
+    )
+    tenant_runs_max: int | None = Field(
+        None, ge=1, description="Runs of one tenant at a time; none: no limit."
+    )
+    assistant_runs_max: int | None = Field(
+        None, ge=1, description="Runs of one assistant at a time; none: no limit."
+    )
+    user_runs_max: int | None = Field(
+        None,
+        ge=1,
+        description="Runs of one user at a time (the gateway's USER_KEY says who that is);"
+        " none: no limit.",
+    )
     expiry_s: float = Field(
         1.0, gt=0, le=60, description="Seconds between two looks for leases that ran out."
     )
@@ -29,7 +49,19 @@ class Settings(BackboneSettings):
     lost_ticket_s: float = Field(
         10.0, gt=0, le=3600, description="Age in seconds of a ticket that counts as lost."
     )
+    measure_s: float = Field(
+        5.0, gt=0, description="Seconds between two measurements of the queues for /metrics."
+    )
     sweep_s: float = Field(60.0, gt=0, description="Seconds between two sweeps of what is over.")
     doomed_s: float = Field(
         60.0, ge=0, description="Seconds a stateless run's thread is kept for readers at work."
     )
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            tickets=self.tickets_max,
+            per_tenant=self.tenant_runs_max,
+            per_assistant=self.assistant_runs_max,
+            per_user=self.user_runs_max,
+        )

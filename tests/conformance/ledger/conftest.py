@@ -16,11 +16,25 @@ import pytest
 from bedplate.chassis.tasks import Tasks
 from bedplate.devstack.servers import Servers
 from bedplate.kernel.errors import Unavailable
+from bedplate.kernel.fairness import Limits
 from bedplate.kernel.run import Ending, Run
-from bedplate.ledger import Finish, Ledger, Outbox, Outcome, Outgoing, Parcels, Threads, make_pool
+from bedplate.ledger import (
+    Admissions,
+    Dispatch,
+    Finish,
+    Ledger,
+    Messages,
+    Outbox,
+    Outcome,
+    Outgoing,
+    Parcels,
+    Threads,
+    make_pool,
+)
 from bedplate.sql import migrate, migrations_of
 from bedplate.testing.eventually import eventually
 from bedplate_proto.runs import CreateRun
+from bedplate_proto.subjects import DEFAULT_PREFIX
 from bedplate_proto.vocabulary import (
     IfNotExists,
     MultitaskStrategy,
@@ -73,6 +87,8 @@ class Books:
     broker: Broker
     outbox: Outbox
     ledger: Ledger
+    admissions: Admissions
+    dispatch: Dispatch
     threads: Threads
     parcels: Parcels
     tasks: Tasks
@@ -98,7 +114,7 @@ class Books:
 
     async def create(self, thread_id: UUID | None = None, **changed: Any) -> CreateRun:
         order = self.order(thread_id, **changed)
-        await self.ledger.create(order)
+        await self.admissions.create(order)
         return order
 
     async def claim(self, order: CreateRun, *, lease_s: float = 60.0) -> int:
@@ -236,11 +252,15 @@ async def books(database_uri: str) -> AsyncIterator[Books]:
 
         broker = Broker()
         outbox = Outbox(pool, broker.publish, spawn=spawn)
+        messages = Messages(DEFAULT_PREFIX)
+        dispatch = Dispatch(pool, outbox, messages, Limits(tickets=1000))
         yield Books(
             pool=pool,
             broker=broker,
             outbox=outbox,
-            ledger=Ledger(pool, outbox),
+            ledger=Ledger(pool, outbox, messages),
+            admissions=Admissions(pool, outbox, messages, dispatch),
+            dispatch=dispatch,
             threads=Threads(pool, forget=nothing_to_forget, copy=nothing_to_copy),
             parcels=Parcels(pool),
             tasks=tasks,

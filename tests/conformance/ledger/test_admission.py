@@ -71,12 +71,12 @@ async def test_every_request_is_admitted_as_the_kernel_decides(
         if decision in (Decision.REFUSE_BUSY, Decision.REFUSE_MISSING):
             refusal = Conflict if decision is Decision.REFUSE_BUSY else NotFound
             with pytest.raises(refusal):
-                await books.ledger.create(order)
+                await books.admissions.create(order)
             assert await books.run(order.run_id) is None, case
             assert await books.thread(thread_id) == before, case
             assert await books.waiting_messages() == [], case
             continue
-        answer = json.loads(await books.ledger.create(order))
+        answer = json.loads((await books.admissions.create(order)).row)
         assert (answer["run_id"], answer["status"]) == (str(order.run_id), "pending"), case
         await books.flushed()
         kinds = [message.subject for message in await books.taken_messages()]
@@ -105,9 +105,9 @@ async def test_an_order_that_comes_twice_makes_one_run(books: Any) -> None:
     books.broker.is_up = False
     for is_temporary in (False, True):
         order = books.order(is_temporary=is_temporary)
-        first = await books.ledger.create(order)
-        again = await books.ledger.create(order)
-        assert json.loads(again) == json.loads(first)
+        first = await books.admissions.create(order)
+        again = await books.admissions.create(order)
+        assert json.loads(again.row) == json.loads(first.row)
         assert (await books.thread(order.thread_id))["runs_active"] == 1
         await books.flushed()
         assert len(await books.taken_messages()) == 2
@@ -116,8 +116,8 @@ async def test_an_order_that_comes_twice_makes_one_run(books: Any) -> None:
 async def test_an_order_that_comes_twice_at_once_makes_one_run(books: Any) -> None:
     for _ in range(20):
         order = books.order()
-        answers = await asyncio.gather(*[books.ledger.create(order) for _ in range(5)])
-        assert len({json.loads(answer)["run_id"] for answer in answers}) == 1
+        answers = await asyncio.gather(*[books.admissions.create(order) for _ in range(5)])
+        assert len({json.loads(answer.row)["run_id"] for answer in answers}) == 1
         assert (await books.thread(order.thread_id))["runs_active"] == 1
         await books.assert_consistent(order.thread_id)
 
@@ -126,7 +126,7 @@ async def test_many_first_runs_of_one_thread_at_once_are_all_admitted(books: Any
     for _ in range(10):
         thread_id = uuid4()
         orders = [books.order(thread_id) for _ in range(8)]
-        await asyncio.gather(*[books.ledger.create(order) for order in orders])
+        await asyncio.gather(*[books.admissions.create(order) for order in orders])
         thread = await books.thread(thread_id)
         assert thread["runs_active"] == 8
         await books.assert_consistent(thread_id)
@@ -137,21 +137,21 @@ async def test_only_one_of_many_rejecting_runs_at_once_is_admitted(books: Any) -
         thread_id = uuid4()
         answers = await asyncio.gather(
             *[
-                books.ledger.create(
+                books.admissions.create(
                     books.order(thread_id, multitask_strategy=MultitaskStrategy.REJECT)
                 )
                 for _ in range(6)
             ],
             return_exceptions=True,
         )
-        assert sum(isinstance(answer, str) for answer in answers) == 1
+        assert sum(isinstance(answer, Admitted) for answer in answers) == 1
         assert sum(isinstance(answer, Conflict) for answer in answers) == 5
 
 
 async def test_a_run_id_that_belongs_to_another_thread_is_a_conflict(books: Any) -> None:
     known = await books.create()
     free = await books.create()
-    await books.ledger.cancel(free.run_id, free.thread_id, tenant="default", action="interrupt")
+    await books.admissions.cancel(free.run_id, free.thread_id, tenant="default", action="interrupt")
     for thread_id in (uuid4(), free.thread_id):
         with pytest.raises(Conflict, match="run id"):
             await books.create(thread_id, run_id=known.run_id)
@@ -182,30 +182,30 @@ async def test_runs_of_a_thread_are_dispatched_in_the_order_they_came(
     later = [await books.create(first.thread_id) for _ in range(4)]
     order = first
     for expected in later:
-        assert not await books.ledger.dispatch_next(first.thread_id)
+        assert not await books.dispatch.dispatch_next(first.thread_id)
         attempt = await books.claim(order)
         await books.ledger.finish(books.about(order, attempt), outcome())
-        assert await books.ledger.dispatch_next(first.thread_id)
+        assert await books.dispatch.dispatch_next(first.thread_id)
         assert (await books.thread(first.thread_id))["current_run"] == expected.run_id
         order = expected
-    assert await books.ledger.find_undispatched(limit=10) == []
+    assert await books.dispatch.find_undispatched(limit=10) == []
 
 
 async def test_a_delayed_run_does_not_hold_up_the_others_and_runs_when_it_is_due(
     books: Any, outcome: Any
 ) -> None:
     delayed = await books.create(after_s=3600)
-    assert await books.ledger.find_undispatched(limit=10) == []
+    assert await books.dispatch.find_undispatched(limit=10) == []
     now = await books.create(delayed.thread_id)
     attempt = await books.claim(now)
     await books.ledger.finish(books.about(now, attempt), outcome())
-    assert not await books.ledger.dispatch_next(delayed.thread_id)
+    assert not await books.dispatch.dispatch_next(delayed.thread_id)
     assert await books.ledger.claim([delayed.run_id], by="x", lease_s=60) == []
     await books.pool.execute(
         "UPDATE runs SET created_at = now() - interval '1 second' WHERE run_id = $1", delayed.run_id
     )
-    assert await books.ledger.find_undispatched(limit=10) == [delayed.thread_id]
-    assert await books.ledger.dispatch_next(delayed.thread_id)
+    assert await books.dispatch.find_undispatched(limit=10) == [delayed.thread_id]
+    assert await books.dispatch.dispatch_next(delayed.thread_id)
     assert await books.claim(delayed) == 1
 
 
@@ -263,4 +263,6 @@ async def test_a_nul_in_the_input_neither_stops_a_cancel_nor_an_expiry(books: An
     attempt = await books.claim(order)
     (lost,) = await books.ledger.lose({order.run_id: attempt}, failures_max=3, expired_only=False)
     assert lost.run_id == order.run_id
-    await books.ledger.cancel(order.run_id, order.thread_id, tenant="default", action="interrupt")
+    await books.admissions.cancel(
+        order.run_id, order.thread_id, tenant="default", action="interrupt"
+    )

@@ -36,7 +36,7 @@ class Crowd:
         for _ in range(RUNS // 2):
             order = self.books.order(self.rng.choice(mine))
             self.created[order.run_id] = order
-            await self.books.ledger.create(order)
+            await self.books.admissions.create(order)
 
     async def execute(self, name: str) -> None:
         while not (self.is_created and len(self.over) == len(self.created)):
@@ -79,13 +79,13 @@ class Crowd:
         again = await books.ledger.finish(about, self.outcome(ending))
         assert isinstance(again, Missing if ending is Ending.ROLLED_BACK else Superseded)
         if fate > 0.35:
-            await books.ledger.dispatch_next(attempt.thread_id)
+            await books.dispatch.dispatch_next(attempt.thread_id)
 
     async def dispatch(self) -> None:
         """The loop that finds what nobody dispatched."""
         while not (self.is_created and len(self.over) == len(self.created)):
-            for thread_id in await self.books.ledger.find_undispatched(limit=5):
-                await self.books.ledger.dispatch_next(thread_id)
+            for thread_id in await self.books.dispatch.find_undispatched(limit=5):
+                await self.books.dispatch.dispatch_next(thread_id)
             await self.books.outbox.relay(older_than_s=0, limit=20)
             await asyncio.sleep(0)
 
@@ -122,10 +122,10 @@ async def test_runs_cancelled_while_others_claim_them_leave_nobody_behind(
 
     async def cancel_some() -> None:
         for order in rng.sample(orders, 30):
-            await books.ledger.cancel(
+            await books.admissions.cancel(
                 order.run_id, thread_id, tenant="default", action=rng.choice(list(CancelAction))
             )
-            await books.ledger.dispatch_next(thread_id)
+            await books.dispatch.dispatch_next(thread_id)
 
     async def execute() -> None:
         while (await books.thread(thread_id))["runs_active"] > 0:
@@ -138,10 +138,10 @@ async def test_runs_cancelled_while_others_claim_them_leave_nobody_behind(
                 }[attempt.cancel]
                 about = books.about(books.order(thread_id, run_id=attempt.run_id), attempt.attempt)
                 assert await books.ledger.finish(about, outcome(ending)) == Applied()
-                await books.ledger.dispatch_next(thread_id)
+                await books.dispatch.dispatch_next(thread_id)
 
     for order in orders:
-        await books.ledger.create(order)
+        await books.admissions.create(order)
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         group.create_task(cancel_some())
         for _ in range(3):

@@ -84,10 +84,10 @@ async def test_a_thread_is_busy_until_its_last_run_has_ended(books: Any, outcome
         books.about(first, attempt), outcome(thread_status=ThreadStatus.INTERRUPTED)
     )
     assert (await books.thread(first.thread_id))["status"] == "busy"
-    answer = await books.ledger.cancel(
+    answer = await books.admissions.cancel(
         second.run_id, second.thread_id, tenant="default", action=CancelAction.INTERRUPT
     )
-    assert answer.after == Run(RunStatus.INTERRUPTED)
+    assert answer.became == Run(RunStatus.INTERRUPTED)
     assert (await books.thread(first.thread_id))["status"] == "interrupted"
 
 
@@ -102,10 +102,10 @@ async def test_a_run_that_never_started_leaves_the_thread_as_it_was(
     for action, gone in ((CancelAction.INTERRUPT, False), (CancelAction.ROLLBACK, True)):
         waiting = await books.create(order.thread_id)
         assert (await books.thread(order.thread_id))["status"] == "busy"
-        answer = await books.ledger.cancel(
+        answer = await books.admissions.cancel(
             waiting.run_id, waiting.thread_id, tenant="default", action=action
         )
-        assert (answer.after is Gone.GONE) == gone
+        assert (answer.became is Gone.GONE) == gone
         thread = await books.thread(order.thread_id)
         assert (thread["status"], json.loads(thread["values"])) == ("error", {"v": 1})
         assert (await books.run(waiting.run_id) is None) == gone
@@ -118,7 +118,7 @@ async def test_the_end_of_a_run_that_never_started_has_a_number_unless_another_o
     behind = await books.create(order.thread_id)
 
     async def cancelled(run: Any) -> Any:
-        stopped = await books.ledger.cancel(
+        stopped = await books.admissions.cancel(
             run.run_id, run.thread_id, tenant="default", action=CancelAction.INTERRUPT
         )
         row = await books.run(run.run_id)
@@ -210,7 +210,7 @@ async def test_a_renewal_answers_for_each_run(books: Any, outcome: Any) -> None:
     asked, b = await running(books)
     stale, c = await running(books)
     over, d = await running(books)
-    await books.ledger.cancel(
+    await books.admissions.cancel(
         asked.run_id, asked.thread_id, tenant="default", action=CancelAction.ROLLBACK
     )
     await books.ledger.finish(books.about(over, d), outcome())
@@ -283,7 +283,7 @@ async def test_a_run_whose_attempts_all_die_ends_in_error(books: Any) -> None:
     assert (data["webhook"], data["error"]["error"]) == ("https://x.test/", "WorkerLost")
     thread = await books.thread(order.thread_id)
     assert (thread["status"], thread["settled_status"]) == ("busy", "error")
-    assert await books.ledger.dispatch_next(order.thread_id)
+    assert await books.dispatch.dispatch_next(order.thread_id)
     assert await books.claim(behind) == 1
 
 
@@ -326,14 +326,14 @@ async def test_a_released_run_is_still_its_threads_first(books: Any) -> None:
     order, attempt = await running(books)
     behind = await books.create(order.thread_id)
     await books.ledger.release({order.run_id: attempt})
-    assert not await books.ledger.dispatch_next(order.thread_id)
+    assert not await books.dispatch.dispatch_next(order.thread_id)
     claimed = await books.ledger.claim([behind.run_id, order.run_id], by="x", lease_s=60)
     assert [each.run_id for each in claimed] == [order.run_id]
 
 
 async def test_a_cancel_request_reaches_the_next_attempt_too(books: Any) -> None:
     order, attempt = await running(books)
-    await books.ledger.cancel(
+    await books.admissions.cancel(
         order.run_id, order.thread_id, tenant="default", action=CancelAction.ROLLBACK
     )
     await books.ledger.lose({order.run_id: attempt}, failures_max=3, expired_only=False)
@@ -349,7 +349,7 @@ async def test_a_run_that_is_not_there_cannot_be_cancelled(books: Any) -> None:
         (order.run_id, order.thread_id, "other"),
     ):
         with pytest.raises(NotFound):
-            await books.ledger.cancel(
+            await books.admissions.cancel(
                 run_id, thread_id, tenant=tenant, action=CancelAction.ROLLBACK
             )
 
@@ -357,11 +357,11 @@ async def test_a_run_that_is_not_there_cannot_be_cancelled(books: Any) -> None:
 async def test_cancelling_the_waiting_head_lets_the_next_one_go(books: Any) -> None:
     head = await books.create()
     behind = await books.create(head.thread_id)
-    await books.ledger.cancel(
+    await books.admissions.cancel(
         head.run_id, head.thread_id, tenant="default", action=CancelAction.INTERRUPT
     )
-    assert await books.ledger.find_undispatched(limit=5) == [head.thread_id]
-    assert await books.ledger.dispatch_next(head.thread_id)
+    assert await books.dispatch.find_undispatched(limit=5) == [head.thread_id]
+    assert await books.dispatch.dispatch_next(head.thread_id)
     assert await books.ledger.claim([head.run_id], by="x", lease_s=60) == []
     assert await books.claim(behind) == 1
 
@@ -371,16 +371,16 @@ async def test_cancel_and_claim_at_once_agree(books: Any) -> None:
         order = await books.create()
         claimed, answer = await asyncio.gather(
             books.ledger.claim([order.run_id], by="x", lease_s=60),
-            books.ledger.cancel(
+            books.admissions.cancel(
                 order.run_id, order.thread_id, tenant="default", action=CancelAction.INTERRUPT
             ),
         )
         state = await books.state(order.run_id)
         if claimed:
             assert state == Run(RunStatus.RUNNING, 1, cancel=CancelAction.INTERRUPT)
-            assert answer.after == state
+            assert answer.became == state
         else:
-            assert state == answer.after == Run(RunStatus.INTERRUPTED)
+            assert state == answer.became == Run(RunStatus.INTERRUPTED)
         await books.assert_consistent(order.thread_id)
 
 
@@ -414,8 +414,8 @@ async def test_lost_tickets_are_issued_again_only_for_runs_that_wait_for_theirs(
     await running(books)
     await books.flushed()
     books.broker.stored.clear()
-    assert await books.ledger.reissue_tickets(older_than_s=60, limit=10) == 0
-    assert await books.ledger.reissue_tickets(older_than_s=0, limit=10) == 1
+    assert await books.dispatch.reissue_tickets(older_than_s=60, limit=10) == 0
+    assert await books.dispatch.reissue_tickets(older_than_s=0, limit=10) == 1
     await books.flushed()
     (ticket,) = books.broker.stored
     assert (ticket.msg_id, ticket.subject) == (f"{waiting.run_id}:2", TICKETS)
@@ -439,7 +439,7 @@ async def test_a_temporary_thread_goes_when_its_last_run_has_ended(
     behind = await books.create(order.thread_id)
     await books.ledger.finish(books.about(order, attempt), outcome())
     assert (await books.thread(order.thread_id))["doomed_at"] is None
-    await books.ledger.dispatch_next(order.thread_id)
+    await books.dispatch.dispatch_next(order.thread_id)
     attempt = await books.claim(behind)
     await books.ledger.finish(books.about(behind, attempt), outcome())
     assert (await books.thread(order.thread_id))["doomed_at"] is not None
@@ -460,7 +460,7 @@ async def test_a_temporary_thread_goes_also_when_its_run_is_cancelled_or_lost(
         attempt = await books.claim(order)
         await books.ledger.lose({order.run_id: attempt}, failures_max=1, expired_only=False)
     else:
-        await books.ledger.cancel(
+        await books.admissions.cancel(
             order.run_id, order.thread_id, tenant="default", action=CancelAction.ROLLBACK
         )
     assert (await books.thread(order.thread_id))["doomed_at"] is not None

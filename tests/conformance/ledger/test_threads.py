@@ -93,7 +93,7 @@ async def test_deleting_a_thread_stops_the_run_that_works_on_it(books: Any, outc
     assert renewed.superseded == {order.run_id}
     assert await books.ledger.finish(books.about(order, attempt), outcome()) == Missing()
     assert await books.ledger.release({order.run_id: attempt}) == 0
-    assert not await books.ledger.dispatch_next(order.thread_id)
+    assert not await books.dispatch.dispatch_next(order.thread_id)
 
 
 async def test_another_tenants_threads_are_not_deleted(books: Any) -> None:

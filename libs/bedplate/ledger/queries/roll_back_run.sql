@@ -1,6 +1,7 @@
--- roll_back_run: remove the run if this attempt still holds it; its checkpoints are gone already. Like finish_run.
+-- roll_back_run: remove the run if this attempt still holds it; its checkpoints are gone already. Like finish_run, but
+-- the thread goes on showing what it showed before the run.
 WITH thread AS MATERIALIZED (
-    SELECT thread_id, runs_active FROM threads WHERE thread_id = $9 FOR UPDATE
+    SELECT thread_id, runs_active FROM threads WHERE thread_id = $6::uuid FOR UPDATE
 ), found AS MATERIALIZED (
     SELECT runs.run_id, runs.thread_id, runs.status, runs.attempt, thread.runs_active
       FROM thread JOIN runs ON runs.thread_id = thread.thread_id
@@ -12,17 +13,16 @@ WITH thread AS MATERIALIZED (
  RETURNING runs.run_id, runs.thread_id, found.runs_active
 ), settled AS (
     UPDATE threads
-       SET "values" = coalesce($3::jsonb, threads."values"), interrupts = $4::jsonb, error = NULL, settled_status = $5::text,
-           status = CASE WHEN removed.runs_active > 1 THEN 'busy' ELSE $5::text END,
+       SET status = CASE WHEN removed.runs_active > 1 THEN 'busy' ELSE threads.settled_status END,
            runs_active = threads.runs_active - 1, current_run = NULL,
-           events_n = greatest(threads.events_n, $10::bigint),
-           updated_at = now(), state_updated_at = now(),
+           events_n = greatest(threads.events_n, $7::bigint),
+           updated_at = now(),
            doomed_at = CASE WHEN threads.deletes_with_run AND threads.runs_active = 1 THEN now() END
       FROM removed
      WHERE threads.thread_id = removed.thread_id
 ), told AS (
     INSERT INTO outbox (msg_id, subject, body)
-    SELECT $6::text, $7::text, jsonb_set($8::jsonb, '{data,has_next}', to_jsonb(removed.runs_active > 1))
+    SELECT $3::text, $4::text, jsonb_set($5::jsonb, '{data,has_next}', to_jsonb(removed.runs_active > 1))
       FROM removed
  RETURNING outbox_id, msg_id, subject, body
 )

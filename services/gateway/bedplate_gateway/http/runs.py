@@ -19,11 +19,12 @@ from bedplate_proto.vocabulary import CancelAction, StreamMode
 from .. import shapes
 from ..checking import checked
 from ..errors import Unprocessable
-from ..forms import RUN_FIELDS, RunCreate, RunList
+from ..forms import RUN_FIELDS, RunBatch, RunCreate, RunList, RunsCancel
+from ..json_text import parsed
 from ..runs import Ready, Runs
 from ..stream import RunFlow, Streams
 from .answers import EVENT_STREAM, JSON, STREAM_HEADERS, FlowResponse, json_answer, nothing
-from .body import choice_of, flag_of, form_of, path_id, queried
+from .body import body_of, choice_of, flag_of, form_of, path_id, queried
 from .paths import Path, Query
 
 TAG = "Runs"
@@ -47,6 +48,11 @@ _JOIN_QUERY = (
         "Of a resumable run: events after this one; `-1` from the start.",
         place="header",
     ),
+)
+_ACTION = Query(
+    "action",
+    {"$ref": "#/components/schemas/CancelAction"},
+    "interrupt keeps what it saved, rollback removes it.",
 )
 _CREATION_ERRORS = (400, 404, 409, 413, 422, 503)
 F = TypeVar("F", bound=BaseModel)
@@ -82,6 +88,14 @@ class RunPaths:
         ready, form = await self._ready(request)
         flow = await self._streams.wait(ready, is_cancelled=form.is_cancelled_with_client)
         return self._result(request, flow)
+
+    async def create_batch(self, request: Request) -> Response:
+        form = checked(RunBatch, parsed(await body_of(request)))
+        request_id: str = request.scope["request_id"]
+        ready = [
+            await self._runs.ready(one, thread_id=None, request_id=request_id) for one in form.root
+        ]
+        return json_answer(await self._runs.create_all(ready))
 
     async def list(self, request: Request) -> Response:
         for name in ("limit", "offset"):
@@ -121,11 +135,14 @@ class RunPaths:
         )
         return self._events(request, flow)
 
+    async def cancel_many(self, request: Request) -> Response:
+        form = await form_of(request, RunsCancel)
+        await self._runs.cancel_many(form, _action_of(request))
+        return nothing()
+
     async def cancel(self, request: Request) -> Response:
         address = self._address(request)
-        action = CancelAction(
-            choice_of(request, "action", default="interrupt", choices=[*CancelAction])
-        )
+        action = _action_of(request)
         if not flag_of(request, "wait"):
             await self._runs.cancel(address, action)
             return nothing(202)
@@ -164,6 +181,15 @@ class RunPaths:
         return [
             *_creations("/threads/{thread_id}/runs", "on a thread", self),
             *_creations("/runs", "on a thread of its own", self),
+            Path(
+                "POST", "/runs/batch", self.create_batch,
+                "Start runs on threads of their own: all of them, or none.", TAG,
+                body=RunBatch, answer=shapes.Run, is_list=True, errors=(400, 404, 413, 422, 503),
+            ),
+            Path(
+                "POST", "/runs/cancel", self.cancel_many, "Stop several runs.", TAG,
+                body=RunsCancel, status=204, query=(_ACTION,), errors=(400, 404, 413, 422, 503),
+            ),
             Path(
                 "GET", "/threads/{thread_id}/runs", self.list,
                 "A thread's runs, newest first.", TAG,
@@ -205,8 +231,7 @@ class RunPaths:
                 query=(
                     Query("wait", {"type": "boolean", "default": False},
                           "Answer when it has really stopped."),
-                    Query("action", {"$ref": "#/components/schemas/CancelAction"},
-                          "interrupt keeps what it saved, rollback removes it."),
+                    _ACTION,
                 ),
                 errors=(404, 422, 503),
             ),
@@ -236,6 +261,10 @@ def _place(request: Request, address: RunAddress) -> str:
     if "thread_id" in request.path_params:
         return f"/threads/{address.thread_id}/runs/{address.run_id}"
     return f"/runs/{address.run_id}"
+
+
+def _action_of(request: Request) -> CancelAction:
+    return CancelAction(choice_of(request, "action", default="interrupt", choices=[*CancelAction]))
 
 
 def _with_client(request: Request) -> bool:

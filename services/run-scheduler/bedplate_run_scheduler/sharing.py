@@ -1,0 +1,60 @@
+"""Tickets for the runs that are ready, and what is to be seen of them in /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bedplate.chassis.metrics import Metrics
+from bedplate.ledger import Dispatch, Queue
+
+# Fairness groups are named by users' code: only the longest queues get a label of their own.
+_GROUPS_MAX = 50
+
+
+class Sharing:
+    """Ticks of two loops. Whoever leaves a run ready pokes the first one."""
+
+    def __init__(self, dispatch: Dispatch, metrics: Metrics) -> None:
+        self._dispatch = dispatch
+        self.poke: Callable[[], None] = lambda: None
+        """Set to the poke of the loop that shares out."""
+        self.is_crowded = False
+        """Runs wait for tickets: every run that ends or is claimed makes room for one."""
+        self._shared = metrics.counter("tickets.shared", "Tickets given to runs that waited.")
+        self._runs = metrics.gauge(
+            "ready.runs", "Runs that wait for a ticket.", labels=("tenant", "group")
+        )
+        self._oldest = metrics.gauge(
+            "ready.oldest_seconds",
+            "For how long the first of them has waited.",
+            labels=("tenant", "group"),
+        )
+        self._shown: set[tuple[str, str]] = set()
+
+    def made_room(self) -> None:
+        if self.is_crowded:
+            self.poke()
+
+    def left_ready(self) -> None:
+        self.is_crowded = True
+        self.poke()
+
+    async def share_out(self) -> dict[str, Any] | None:
+        shared = await self._dispatch.share_out()
+        self.is_crowded = shared.is_crowded
+        self._shared.inc(shared.tickets)
+        return {"tickets": shared.tickets} if shared.tickets else None
+
+    async def measure(self) -> None:
+        queues = await self._dispatch.queues(limit=_GROUPS_MAX)
+        now = {(queue.tenant, queue.group): queue for queue in queues}
+        for place in self._shown - set(now):
+            self._show(Queue(*place, runs=0, oldest_s=0.0))
+        for queue in queues:
+            self._show(queue)
+        self._shown = set(now)
+
+    def _show(self, queue: Queue) -> None:
+        self._runs.labels(queue.tenant, queue.group).set(queue.runs)
+        self._oldest.labels(queue.tenant, queue.group).set(queue.oldest_s)
