@@ -2,10 +2,10 @@
 
     python tests/bench/bench.py [--quick] [--workers N]… [--json FILE] [name …]
 
-Names: noop-1 noop-16 noop-64 steps-16 tokens-1 tokens-16 idle start; none: all. Wall figures are
-the best of the repetitions (other work on the machine only slows them down), CPU is the median
-one's: all processes, client included, from /proc. `floor` is the library with `AsyncPostgresSaver`
-on the same PostgreSQL in one process, without a server.
+Names: noop-1 noop-16 noop-64 steps-16 tokens-1 tokens-16 tokens-64 idle streams start; none: all.
+Wall figures are the best of the repetitions (other work on the machine only slows them down), CPU
+is the median one's: all processes, client included, from /proc. `floor` is the library with
+`AsyncPostgresSaver` on the same PostgreSQL in one process, without a server.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any
 
 import asyncpg
 import uvloop
-from measures import LOADS, Figures
+from measures import LOADS, Figures, Load
 from product import PROJECT, Product, first_answer_s
 from table import Column, shown
 from transactions import Transactions
@@ -33,8 +34,9 @@ from transactions import Transactions
 from bedplate.devstack.stack import Stack
 
 HERE = Path(__file__).resolve().parent
-NAMES = [*(load.name for load in LOADS), "idle", "start"]
+NAMES = [*(load.name for load in LOADS), "idle", "streams", "start"]
 IDLE_S = 15.0
+PACED_TOKENS = 500
 
 
 def main() -> None:
@@ -60,6 +62,8 @@ async def _measured(folder: Path, given: argparse.Namespace) -> list[Column]:
         for load in LOADS
         if load.name in given.names
     ]
+    usual = [load for load in loads if not load.is_at_once]
+    at_once = [load for load in loads if load.is_at_once]
     repeats = 1 if given.quick else 3
     for workers in given.workers:
         data_dir = folder / f"{workers}-workers"
@@ -69,25 +73,44 @@ async def _measured(folder: Path, given: argparse.Namespace) -> list[Column]:
             column.start["warm_s"] = min(
                 [await first_answer_s(data_dir, workers=workers) for _ in range(repeats)]
             )
-        if loads or "idle" in given.names:
-            async with Stack(data_dir, project=PROJECT, workers=workers) as stack:
-                if not columns:
-                    columns.append(Column("floor"))
-                floor = columns[0].loads
+        if not columns and loads:
+            columns.append(Column("floor"))
+        for part in (usual, at_once):
+            others = {"idle", "streams"} & set(given.names) if part is usual else set[str]()
+            if not part and not others:
+                continue
+            env = _env(part, workers) if part is at_once else {}
+            async with Stack(data_dir, project=PROJECT, workers=workers, env=env) as stack:
                 transactions = await Transactions.of(stack.endpoints.database_uri)
                 product = Product(stack, transactions)
                 await product.rest()
-                for load in loads:
+                for load in part:
+                    floor = columns[0].loads
                     # Right before the product's: the machine has other things to do, now and then.
                     if load.name not in floor:
                         floor[load.name] = await _floor(stack, load.name, repeats)
                     column.loads[load.name] = await product.figures(load, repeats=repeats)
-                if "idle" in given.names:
+                if "idle" in others:
                     await product.rest()
                     column.idle = await product.idle(IDLE_S / 3 if given.quick else IDLE_S)
+                if "streams" in others and workers == min(given.workers):
+                    # What they measure is the gateway's: once is enough.
+                    column.streams = await _streams(product, given)
                 await transactions.close()
         columns.append(column)
     return columns
+
+
+def _env(loads: Sequence[Load], workers: int) -> dict[str, str]:
+    """As many slots as the largest of them has runs."""
+    slots = -(-max(load.concurrency for load in loads) // workers)
+    return {"BEDPLATE_EXECUTOR_SLOTS": str(slots)}
+
+
+async def _streams(product: Product, given: argparse.Namespace) -> dict[str, float]:
+    await product.rest()
+    quick = 3 if given.quick else 1
+    return await product.streams(tokens=PACED_TOKENS // quick, seconds=IDLE_S / quick)
 
 
 async def _floor(stack: Stack, name: str, repeats: int) -> Figures:

@@ -7,6 +7,7 @@ first token and the number of token events, not the events.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
@@ -14,6 +15,9 @@ from urllib.parse import urlsplit
 import orjson
 
 ANSWER_S_MAX = 60.0
+
+Heard = Callable[[bytes], None]
+"""Gets each part of a body as it comes."""
 
 
 class Answer:
@@ -42,6 +46,7 @@ class Connection(asyncio.Protocol):
         self._answer = Answer()
         self._sent_at = 0.0
         self._token: bytes | None = None
+        self._heard: Heard | None = None
         # What is left of the body: a number of bytes, or chunks whose sizes are still to come.
         self._left: int | None = None
         self._is_chunked = False
@@ -62,12 +67,15 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    async def post(self, path: str, body: Any, *, token: bytes | None = None) -> Answer:
-        """`token`: what every token event of the answering stream holds once."""
+    async def post(
+        self, path: str, body: Any, *, token: bytes | None = None, heard: Heard | None = None
+    ) -> Answer:
+        """`token`: what every token event of the answering stream holds once. With `heard` the body
+        goes there and is not kept."""
         assert self._transport is not None
         text = orjson.dumps(body)
         self._waiting = asyncio.get_running_loop().create_future()
-        self._answer, self._left, self._token = Answer(), None, token
+        self._answer, self._left, self._token, self._heard = Answer(), None, token, heard
         self._sent_at = perf_counter()
         self._transport.write(
             b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n"
@@ -126,6 +134,9 @@ class Connection(asyncio.Protocol):
         return False
 
     def _keep(self, part: bytes) -> None:
+        if self._heard is not None:
+            self._heard(part)
+            return
         if self._token is None:
             self._answer.body += part
             return

@@ -21,12 +21,14 @@ Job = Callable[[int], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Load:
-    """`count` jobs, `concurrency` at a time, `repeats` times."""
+    """`count` jobs, `concurrency` at a time, `repeats` times. `is_at_once`: the product gets a slot
+    for each of them, instead of its default number."""
 
     name: str
     graph: str
     concurrency: int
     count: int
+    is_at_once: bool = False
 
     @property
     def units(self) -> int:
@@ -41,6 +43,7 @@ LOADS = (
     Load("steps-16", "steps", 16, 64),
     Load("tokens-1", "tokens", 1, 30),
     Load("tokens-16", "tokens", 16, 64),
+    Load("tokens-64", "tokens", 64, 128, is_at_once=True),
 )
 INPUTS: dict[str, dict[str, Any]] = {
     "noop": {},
@@ -113,3 +116,8 @@ async def run_jobs(load: Load, job: Job) -> tuple[float, list[float]]:
         for slot in range(load.concurrency):
             group.create_task(work(slot))
     return perf_counter() - began, latencies
+
+
+async def span(seconds: float) -> None:
+    """Nothing to wait for: the span itself is what is measured."""
+    await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=seconds)

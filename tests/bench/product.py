@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from http_client import Connection
-from measures import INPUTS, Figures, Load, Sample, figures_of, run_jobs
+from measures import INPUTS, Figures, Load, Sample, figures_of, run_jobs, span
 from processes import Group, nobody, spent
+from streams import idle, token_ms
 from transactions import Transactions
 
 from bedplate.devstack.stack import Stack
@@ -79,7 +79,7 @@ class Product:
         """Wait until nothing works off what came before (a spare worker's imports, a vacuum)."""
         for _ in range(_REST_TRIES_MAX):
             before = self._group.cpu_s()
-            await _span(_REST_S)
+            await span(_REST_S)
             cpu_s = spent(before, self._group.cpu_s())
             if sum(cpu_s.values()) < _REST_S * _REST_CORES:
                 return
@@ -87,7 +87,7 @@ class Product:
     async def idle(self, seconds: float) -> dict[str, Any]:
         """CPU in percent of a core over a span without requests, and memory."""
         before, began = self._group.cpu_s(), perf_counter()
-        await _span(seconds)
+        await span(seconds)
         cpu_s = spent(before, self._group.cpu_s())
         percent = {name: 100 * s / (perf_counter() - began) for name, s in cpu_s.items()}
         del percent["client"]
@@ -100,10 +100,11 @@ class Product:
             "our_pss_mib": sum(pss[name] for name in OURS),
         }
 
-
-async def _span(seconds: float) -> None:
-    """Nothing to wait for: the span itself is what is measured."""
-    await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=seconds)
+    async def streams(self, *, tokens: int, seconds: float) -> dict[str, float]:
+        """One token's way to its client, and what idle streams cost the gateway."""
+        one = await token_ms(self._stack.url, tokens=tokens)
+        await self.rest()
+        return one | await idle(self._stack, self._group, seconds=seconds)
 
 
 async def waited(connection: Connection, graph: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from measures import Figures
+from streams import IDLE_STREAMS
 
 
 @dataclass
@@ -16,6 +17,7 @@ class Column:
     name: str
     loads: dict[str, Figures] = field(default_factory=dict[str, Figures])
     idle: dict[str, Any] = field(default_factory=dict[str, Any])
+    streams: dict[str, float] = field(default_factory=dict[str, float])
     start: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -35,6 +37,10 @@ def _load(
     return Line(title, unit, demand, lambda c: of(c.loads[load]) if load in c.loads else None)
 
 
+def _streams(title: str, unit: str, demand: tuple[str, float], name: str) -> Line:
+    return Line(title, unit, demand, lambda column: column.streams.get(name))
+
+
 LINES = (
     _load("no-op run, concurrency 1, p50", "ms", ("≤", 15), "noop-1", lambda f: f.p50_ms),
     _load("  CPU per 1000 runs", "s", ("≤", 10), "noop-1", lambda f: f.cpu_ms_per_unit),
@@ -49,6 +55,14 @@ LINES = (
     _load("first token, concurrency 1", "ms", ("≤", 20), "tokens-1", lambda f: f.first_token_ms),
     _load("token events, concurrency 16", "/s", ("≥", 6000), "tokens-16", lambda f: f.rate),
     _load("  CPU per token", "ms", ("≤", 0.2), "tokens-16", lambda f: f.cpu_ms_per_unit),
+    _load("token events, 64 runs at once", "/s", ("≥", 6000), "tokens-64", lambda f: f.rate),
+    _load("  first token, p50", "ms", ("≤", 300), "tokens-64", lambda f: f.first_token_ms),
+    _streams("token made to client, idle, p50", "ms", ("≤", 3), "token_p50_ms"),
+    _streams("  p95", "ms", ("", 0), "token_p95_ms"),
+    _streams(f"{IDLE_STREAMS} idle streams, gateway", "MB more", ("≤", 150), "idle_mb"),
+    _streams("  CPU of the gateway", "% of a core", ("<", 5), "idle_cpu_percent"),
+    # Its pool of PostgreSQL connections fills while the streams are opened.
+    _streams("  its connections to servers", "more", ("≤", 10), "idle_connections"),
     Line(
         "idle, all processes", "% of a core", ("<", 2), lambda c: c.idle.get("cpu_percent_in_all")
     ),

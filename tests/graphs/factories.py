@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, TypedDict
 
+from approvals import approval
 from journal import note
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
@@ -49,3 +50,10 @@ async def factory_runtime(
 
 def sync_factory() -> Any:
     return _telling("sync_factory", {"greeting": os.environ.get("GRAPHS_GREETING")})
+
+
+async def factory_fails(config: RunnableConfig) -> Any:
+    """Fails if the configurable says so, else it is `approval`."""
+    if config.get("configurable", {}).get("fails"):
+        raise ValueError("this factory fails")
+    return approval

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, TypedDict
 
@@ -13,14 +14,18 @@ from langgraph.graph import START, StateGraph, add_messages
 
 
 class Talk(TypedDict, total=False):
+    """`clock`: each token is the time it was made at, monotonic nanoseconds of this machine."""
+
     messages: Annotated[list[AnyMessage], add_messages]
     n: int
     pause_s: float
+    clock: bool
 
 
 class TokenModel(BaseChatModel):
     n: int
     pause_s: float
+    clock: bool
 
     @property
     def _llm_type(self) -> str:
@@ -35,15 +40,16 @@ class TokenModel(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         for number in range(self.n):
             is_last = number == self.n - 1
-            chunk = AIMessageChunk(
-                content=f"t{number} ", chunk_position="last" if is_last else None
-            )
+            token = f"{time.monotonic_ns()} " if self.clock else f"t{number} "
+            chunk = AIMessageChunk(content=token, chunk_position="last" if is_last else None)
             yield ChatGenerationChunk(message=chunk)
             await asyncio.sleep(self.pause_s)
 
 
 async def talk(state: Talk) -> dict[str, Any]:
-    model = TokenModel(n=state.get("n", 200), pause_s=state.get("pause_s", 0))
+    model = TokenModel(
+        n=state.get("n", 200), pause_s=state.get("pause_s", 0), clock=state.get("clock", False)
+    )
     return {"messages": [await model.ainvoke(state.get("messages") or "go")]}
 
 

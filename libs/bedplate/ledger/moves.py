@@ -34,14 +34,14 @@ class Claimed:
 class Outcome:
     """How an attempt ends its run, and what the thread shows from then on.
 
-    `values` None keeps what the thread shows, and so does a rollback; `thread_status` counts once
-    no other run of the thread is left; `events_n` is the number of the run's last event, the end
-    event included.
+    `values` and `interrupts` None keep what the thread shows, and so does a rollback;
+    `thread_status` counts once no other run of the thread is left; `events_n` is the number of the
+    run's last event, the end event included.
     """
 
     ending: Ending
     values: str | None
-    interrupts: str
+    interrupts: str | None
     error: str | None
     thread_status: ThreadStatus
     events_n: int

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bedplate.kernel import run as kernel
-from bedplate.kernel.admission import Decision, Request, ThreadFacts, admit
+from bedplate.kernel.admission import Decision, Request, ThreadFacts, admit, displacing
 from bedplate.kernel.run import Ending, Gone, Illegal, Move, Run
 from bedplate_proto.runs import EVENTS_SKIPPED
 from bedplate_proto.vocabulary import CancelAction, IfNotExists, MultitaskStrategy, RunStatus
@@ -74,6 +74,11 @@ class Truth:
         decision = admit(facts, Request(strategy, IfNotExists.CREATE, is_delayed=delay > 0))
         if decision is Decision.REFUSE_BUSY:
             return
+        if decision is Decision.DISPLACE:
+            action = displacing(strategy)
+            assert action is not None
+            for earlier in self.of(thread):
+                self._move(earlier, self.moves.cancel(earlier.run, action))
         row = Row(len(self.rows), thread, self.now + delay, is_delayed=delay > 0)
         self.rows.append(row)
         if decision is Decision.START:

@@ -313,10 +313,12 @@ class Attempt:
         error: bytes | None = None,
         status: ThreadStatus | None = None,
     ) -> Outcome:
+        # A failure without a state to read, as of a graph that does not open, answers nothing.
+        unknown = None if status is ThreadStatus.ERROR else "{}"
         return Outcome(
             ending=ending,
             values=None if state is None else state.values.decode(),
-            interrupts="{}" if state is None else state.interrupts.decode(),
+            interrupts=unknown if state is None else state.interrupts.decode(),
             error=None if error is None else error.decode(),
             thread_status=status or (ThreadStatus(state.status) if state else ThreadStatus.IDLE),
             events_n=0,

@@ -61,7 +61,7 @@ def _object_for_null(value: Any) -> Any:
     return {} if value is None else value
 
 
-def _list_for_null(value: Any) -> Any:
+def list_for_null(value: Any) -> Any:
     return [] if value is None else value
 
 
@@ -378,38 +378,3 @@ class RunList(Form):
     offset: Annotated[int, Field(ge=0, le=OFFSET_MAX)] = 0
     status: RunStatus | None = None
     select: list[RunField] | None = None
-
-
-# -- store
-
-
-class ItemPut(Form):
-    namespace: list[str]
-    key: str
-    value: Object
-    index: Literal[False] | list[str] | None = None
-    ttl: Annotated[float, Field(strict=True, gt=0)] | None = None
-
-
-class ItemKey(Form):
-    namespace: list[str]
-    key: str
-
-
-class ItemSearch(Form):
-    namespace_prefix: Annotated[
-        list[str], BeforeValidator(_list_for_null, json_schema_input_type=list[str] | None)
-    ] = []
-    filter: Object | None = None
-    limit: Limit = 10
-    offset: Offset = 0
-    query: str | None = None
-    refresh_ttl: Flag | None = None
-
-
-class NamespaceList(Form):
-    prefix: list[str] | None = None
-    suffix: list[str] | None = None
-    max_depth: Annotated[int, Field(strict=True, ge=1)] | None = None
-    limit: Limit = 100
-    offset: Offset = 0

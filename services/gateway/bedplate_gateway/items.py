@@ -9,7 +9,8 @@ from bedplate.graphs.store import PostgresStore
 from bedplate.kernel.errors import Refused
 
 from .errors import Unprocessable
-from .forms import ItemKey, ItemPut, ItemSearch, NamespaceList, Object
+from .forms import Object
+from .item_forms import ItemKey, ItemPut, ItemSearch, NamespaceList
 from .json_text import dumped
 
 # The graph library keeps this one for itself.

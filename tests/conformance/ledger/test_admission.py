@@ -14,6 +14,7 @@ import pytest
 from bedplate.kernel.admission import Decision, Request, ThreadFacts, admit
 from bedplate.kernel.errors import Conflict, NotFound, Refused
 from bedplate.kernel.run import Run
+from bedplate.ledger import Admitted
 from bedplate_proto.threads import CreateThread
 from bedplate_proto.vocabulary import IfExists, IfNotExists, MultitaskStrategy, RunStatus
 

@@ -10,7 +10,7 @@ import pytest
 
 from bedplate.kernel import run as kernel
 from bedplate.kernel.run import Ending, Gone, Illegal, Move, Run
-from bedplate.ledger import Stopped, Applied, Superseded
+from bedplate.ledger import Applied, Stopped, Superseded
 from bedplate_proto.runs import CreateRun
 from bedplate_proto.vocabulary import CancelAction, RunStatus
 

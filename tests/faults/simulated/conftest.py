@@ -212,7 +212,7 @@ class World:
 
     def _create(self) -> None:
         if len(self.truth.rows) < RUNS_MAX:
-            strategy = self.rng.choice([MultitaskStrategy.ENQUEUE] * 4 + [MultitaskStrategy.REJECT])
+            strategy = self.rng.choice([MultitaskStrategy.ENQUEUE] * 6 + list(MultitaskStrategy))
             delay = self.rng.choice([0, 0, 0, 4])
             self.truth.create(self.rng.randrange(THREADS), strategy, delay=delay)
 

@@ -31,7 +31,7 @@ SPECS: dict[str, Any] = MANIFEST["graphs"]
 IDS = """
 noop steps tokens approval two_approvals subgraphs custom raises unserialisable blocks eats_memory
 exits sleeps stubborn functional factory_config factory_runtime sync_factory uncompiled messages
-typed agent
+typed agent asks_twice branches tale siblings factory_fails reviewed reviewed_each
 """
 
 

@@ -1,5 +1,5 @@
 -- finish_run: end the run if this attempt still holds it. applied = false shows who does; no row: the run is gone.
--- For the executor; by primary key. $4 values NULL keeps the thread's; $7 is its status once no run is left.
+-- For the executor; by primary key. $4 values, $5 interrupts: NULL keeps the thread's; $7 is its status once no run is left.
 WITH thread AS MATERIALIZED (
     SELECT thread_id, runs_active FROM threads WHERE thread_id = $12::uuid FOR UPDATE
 ), found AS MATERIALIZED (
@@ -15,7 +15,7 @@ WITH thread AS MATERIALIZED (
  RETURNING runs.run_id, runs.thread_id, runs.finished_at, found.runs_active
 ), settled AS (
     UPDATE threads
-       SET "values" = coalesce($4::jsonb, threads."values"), interrupts = $5::jsonb, error = $6::jsonb,
+       SET "values" = coalesce($4::jsonb, threads."values"), interrupts = coalesce($5::jsonb, threads.interrupts), error = $6::jsonb,
            settled_status = $7::text,
            status = CASE WHEN finished.runs_active > 1 THEN 'busy' ELSE $7::text END,
            runs_active = threads.runs_active - 1, current_run = NULL,

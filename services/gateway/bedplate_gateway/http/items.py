@@ -8,7 +8,7 @@ from starlette.responses import Response
 from bedplate.kernel.errors import Refused
 
 from .. import shapes
-from ..forms import ItemKey, ItemPut, ItemSearch, NamespaceList
+from ..item_forms import ItemKey, ItemPut, ItemSearch, NamespaceList
 from ..items import Items
 from .answers import json_answer, nothing
 from .body import flag_of, form_of
