@@ -96,10 +96,16 @@ class CreateRun(Message):
     if_not_exists: IfNotExists
     after_s: float = Field(ge=0)
     priority: int | None = Field(
-        default=None, ge=-5, le=5, description="-5 runs first. Kept by the thread, if it has none yet."
+        default=None,
+        ge=-5,
+        le=5,
+        description="-5 runs first. Kept by the thread, if it has none yet.",
     )
     fairness_group: str | None = Field(
-        default=None, min_length=1, max_length=256, description="Kept by the thread, if it has none yet."
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="Kept by the thread, if it has none yet.",
     )
     user_key: str | None = Field(
         default=None, max_length=256, description="Whose limit of running runs this one counts for."

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from . import runs, threads
+from . import runs, threads, webhooks
 from .envelope import Message
 
 VERSION = "v1"
@@ -94,6 +94,10 @@ REGISTER_GRAPHS = Subject(
     EXECUTOR,
     (GATEWAY,),
     threads.Nothing,
+)
+
+REDELIVER = Subject(
+    f"rpc.{WEBHOOKS}.redeliver", Kind.ORDER, webhooks.Redeliver, GATEWAY, (WEBHOOKS,)
 )
 
 RUN_READY = Subject(

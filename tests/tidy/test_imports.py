@@ -43,12 +43,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bedplate.testing": ANYTHING,
     "bedplate.devstack": ANYTHING,
     "bedplate.cli": ANYTHING,
+    "bedplate.webhooks": PLAIN | {"bedplate.kernel.errors", "bedplate.graphs.config"},
     "bedplate.contracts": PROTO | PLAIN | {"bedplate.kernel.errors"},
     "bedplate_gateway": PROTO
     | SHARED
     | PLAIN
-    | {"bedplate.graphs", "bedplate.sql", "fastapi", "starlette", "uvicorn"},
+    | {"bedplate.graphs", "bedplate.sql", "bedplate.webhooks", "fastapi", "starlette", "uvicorn"},
     "bedplate_run_scheduler": PROTO | SHARED | PLAIN | {"bedplate.graphs.checkpoint_tables"},
+    "bedplate_webhook_dispatcher": PROTO | SHARED | PLAIN | {"bedplate.webhooks", "httpcore"},
     "bedplate_executor": PROTO | SHARED | PLAIN | {"bedplate.graphs", "uvloop", "watchfiles"},
 }
 # What constructs a service, and its table of routes, touch the frameworks; nothing else does.

@@ -17,6 +17,7 @@ OWNERS = {
     "crons": LEDGER,
     "outbox": LEDGER,
     "parcels": LEDGER,
+    "deliveries": LEDGER,
     "assistants": GATEWAY,
     "assistant_versions": GATEWAY,
     "graphs": GATEWAY,

@@ -11,6 +11,7 @@ from bedplate.cli.doctor import doctor
 from bedplate.cli.migrate import migrate
 from bedplate.cli.serve import serve
 from bedplate.cli.version import version
+from bedplate.cli.webhooks import webhooks
 
 __all__ = ["main"]
 
@@ -31,5 +32,5 @@ def main() -> None:
     """Bedplate runs LangGraph and deepagents agents durably and serves them over HTTP."""
 
 
-for _command in (dev, serve, migrate, contracts, doctor, version):
+for _command in (dev, serve, migrate, webhooks, contracts, doctor, version):
     main.add_command(_command)

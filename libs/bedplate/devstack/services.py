@@ -39,6 +39,7 @@ SERVICES = (
     Kind("gateway", "bedplate_gateway", has_clients=True),
     Kind("run-scheduler", "bedplate_run_scheduler"),
     Kind("executor", "bedplate_executor"),
+    Kind("webhook-dispatcher", "bedplate_webhook_dispatcher"),
 )
 
 

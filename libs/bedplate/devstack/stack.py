@@ -84,7 +84,8 @@ class Stack:
             "BEDPLATE_LOG_LEVEL": log_level,
         }
         if self._project is not None:
-            self._settings["BEDPLATE_EXECUTOR_CONFIG"] = str(self._project)
+            for kind in ("EXECUTOR", "GATEWAY", "WEBHOOK_DISPATCHER"):
+                self._settings[f"BEDPLATE_{kind}_CONFIG"] = str(self._project)
         self._given_env = dict(env or {})
         self._tell = tell or (lambda _: None)
         self._output = Output(on_output)
@@ -299,6 +300,8 @@ class Stack:
             env["REDIS_URI"] = self.endpoints.redis_uri
         if port is not None:
             env |= {f"{kind.prefix}_HOST": self._host, f"{kind.prefix}_PORT": str(port)}
+        if service == "webhook-dispatcher" and "gateway" in self._kinds:
+            env[f"{kind.prefix}_APP_URL"] = self._replica("gateway", 1).url
         # What the caller gave wins over our settings, but cannot move the servers.
         env |= {k: v for k, v in self._given_env.items() if k not in _server_variables()}
         log = self.servers.folder.logs / f"{name}.log"

@@ -81,6 +81,29 @@ class ProjectConfig(BaseModel):
         return {name: value for name, value in self.env.items() if name not in environment}
 
 
+class Blocks(BaseModel):
+    """What a service that never imports a graph reads of the file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    env: dict[str, str]
+    http: dict[str, Any]
+    webhooks: dict[str, Any]
+
+
+def read_blocks(path: Path) -> Blocks:
+    """The same file as `load_config` reads, but its graphs need not be on this machine. Raises
+    Refused.
+    """
+    file = (path / FILE_NAME if path.is_dir() else path).absolute()
+    document = _document(file)
+    return Blocks(
+        env=_env(document.get("env"), file),
+        http=_block(document.get("http"), "http", file),
+        webhooks=_block(document.get("webhooks"), "webhooks", file),
+    )
+
+
 def load_config(path: Path) -> ProjectConfig:
     """Read `path`, a `langgraph.json` or the folder it is in. Raises Refused, naming the key at
     fault.

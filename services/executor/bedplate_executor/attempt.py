@@ -99,6 +99,7 @@ class Attempt:
         self._control = RunControl()
         self._graph_task: asyncio.Task[BaseException | None] | None = None
         self._limit = asyncio.timeout(None)
+        self._webhook: str | None = None
         self._stop: Stop | None = None if claimed.cancel is None else Stop(claimed.cancel.value)
         self._events = EventWriter(
             tools.bus,
@@ -166,6 +167,7 @@ class Attempt:
         waiters get."""
         try:
             work = await work_of(self.claimed, self._saver)
+            self._webhook = work.webhook
             if work.durability == "async":
                 self._saver = self._saver.deferring()
             async with AsyncExitStack() as stack:
@@ -334,7 +336,7 @@ class Attempt:
             claimed.assistant_id,
             claimed.graph_id,
             claimed.attempt,
-            webhook=None,
+            webhook=self._webhook,
         )
         # The end event has the next number, whether or not the broker ever gets it.
         outcome = replace(outcome, events_n=self._events.n + 1)

@@ -40,6 +40,7 @@ class Work:
     durability: Literal["sync", "async", "exit"]
     interrupt_before: Any
     interrupt_after: Any
+    webhook: str | None
 
     def context_for(self, graph: AnyGraph) -> Any:
         return graph_context(graph, self.context)
@@ -109,6 +110,7 @@ async def work_of(claimed: Claimed, saver: PostgresSaver) -> Work:
         durability=_durability(kwargs),
         interrupt_before=kwargs.get("interrupt_before"),
         interrupt_after=kwargs.get("interrupt_after"),
+        webhook=kwargs.get("webhook"),
     )
 
 

@@ -1,7 +1,7 @@
 from bedplate.bus.broker import TooOld
 from bedplate.chassis.process import run
-from bedplate.kernel.errors import Unavailable
+from bedplate.kernel.errors import Refused, Unavailable
 
 from .app import build
 
-run(build, refused=TooOld, unavailable=Unavailable)
+run(build, refused=(TooOld, Refused), unavailable=Unavailable)

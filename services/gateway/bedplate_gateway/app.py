@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from bedplate.backbone import Backbone
 from bedplate.bus.broker import Bus
 from bedplate.bus.event_log import EventLog
@@ -10,6 +12,7 @@ from bedplate.chassis.metrics import Metrics
 from bedplate.chassis.process import Service
 from bedplate.chassis.tasks import Tasks
 from bedplate.graphs.store import PostgresStore
+from bedplate.webhooks.block import given_block
 
 from .assistants import Assistants
 from .following import Followings
@@ -25,6 +28,7 @@ from .http.site import site
 from .http.system import SystemPaths
 from .http.thread_stream import ThreadStreamPaths
 from .http.threads import ThreadPaths
+from .http.webhooks import WebhookPaths
 from .items import Items
 from .protocol.commands import Commands
 from .protocol.run_facts import KnownRuns
@@ -38,6 +42,7 @@ from .stream import Streams
 from .system import System
 from .thread_stream import ThreadStreams
 from .threads import Threads
+from .webhooks import Acceptance, Webhooks
 
 
 async def build() -> Service:
@@ -51,7 +56,16 @@ async def build() -> Service:
     abandoned = Tasks("abandoned-runs")
     answered = Answered(metrics)
     metrics.gauge("runs.followed", "Clients that follow.", read=lambda: followings.count)
-    runs = Runs(rows, bus, assistants, tenant=settings.tenant, user_key=settings.user_key)
+    webhooks = given_block(settings.config, os.environ)
+    acceptance = Acceptance(webhooks.block.url, is_enabled=webhooks.is_enabled)
+    runs = Runs(
+        rows,
+        bus,
+        assistants,
+        tenant=settings.tenant,
+        user_key=settings.user_key,
+        webhooks=acceptance,
+    )
     states = States(rows, bus, tenant=settings.tenant)
     known = KnownRuns(rows, tenant=settings.tenant)
     events = ThreadEvents(followings, known, rows, tenant=settings.tenant)
@@ -66,6 +80,7 @@ async def build() -> Service:
         *ThreadStreamPaths(thread_streams, abandoned).table(),
         *protocol.table(),
         *ItemPaths(Items(PostgresStore(pool))).table(),
+        *WebhookPaths(Webhooks(rows, bus, tenant=settings.tenant)).table(),
     ]
     system = SystemPaths(System(rows, bus, tenant=settings.tenant), metrics, answered, paths)
     app = site(

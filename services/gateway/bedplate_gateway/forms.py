@@ -320,8 +320,8 @@ class RunCreate(Form):
     metadata: OptionalObject = {}
     config: Config | None = None
     context: Object | None = None
-    webhook: Annotated[str | None, _not_served("webhooks")] = Field(
-        None, description="Not supported yet: refused."
+    webhook: str | None = Field(
+        None, description="Called when the run is over: a URL, or a path of this server's app."
     )
     interrupt_before: Nodes = None
     interrupt_after: Nodes = None

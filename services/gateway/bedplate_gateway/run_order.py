@@ -31,7 +31,7 @@ class Asked:
     """Who asks for a run, and where: on a thread of theirs, or on one made for it.
 
     `user_key`: the key of `configurable` that names the user it is for. `speaks_protocol`: its
-    events are also written for the event-streaming protocol.
+    events are also written for the event-streaming protocol. `webhook` is one that may be called.
     """
 
     tenant: str
@@ -39,6 +39,7 @@ class Asked:
     request_id: str
     user_key: str
     speaks_protocol: bool = False
+    webhook: str | None = None
 
 
 def run_order(form: RunCreate, assistant: Assistant, asked: Asked) -> CreateRun:
@@ -115,7 +116,7 @@ def _kwargs(form: RunCreate, setup: Setup, place: Object, asked: Asked) -> Objec
         "stream_mode": list(dict.fromkeys(form.stream_mode)),
         "interrupt_before": form.interrupt_before,
         "interrupt_after": form.interrupt_after,
-        "webhook": None,
+        "webhook": asked.webhook,
         "feedback_keys": form.feedback_keys,
         "temporary": asked.thread_id is None,
         "subgraphs": bool(form.stream_subgraphs),

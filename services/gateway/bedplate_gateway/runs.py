@@ -30,6 +30,7 @@ from .forms import RunCreate, RunList, RunsCancel
 from .json_text import array, dumped
 from .rows import Rows
 from .run_order import Asked, run_order
+from .webhooks import Acceptance
 
 log = get_logger()
 
@@ -68,13 +69,21 @@ class Ready:
 
 class Runs:
     def __init__(
-        self, rows: Rows, bus: Bus, assistants: Assistants, *, tenant: str, user_key: str
+        self,
+        rows: Rows,
+        bus: Bus,
+        assistants: Assistants,
+        *,
+        tenant: str,
+        user_key: str,
+        webhooks: Acceptance | None = None,
     ) -> None:
         self._rows = rows
         self._bus = bus
         self._assistants = assistants
         self._tenant = tenant
         self._user_key = user_key
+        self._webhooks = webhooks or Acceptance()
 
     async def ready(
         self,
@@ -87,7 +96,12 @@ class Runs:
         """Everything about a new run that can be checked here. `thread_id` None: stateless."""
         assistant = await self._assistants.find(form.assistant_id)
         asked = Asked(
-            self._tenant, thread_id, request_id, self._user_key, speaks_protocol=speaks_protocol
+            self._tenant,
+            thread_id,
+            request_id,
+            self._user_key,
+            speaks_protocol=speaks_protocol,
+            webhook=self._webhooks.accepted(form.webhook),
         )
         order = run_order(form, assistant, asked)
         return Ready(self.address(order.thread_id, order.run_id), order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -14,6 +15,11 @@ MIB = 1024 * 1024
 class Settings(BackboneSettings):
     service: ClassVar[str] = "gateway"
 
+    config: Path | None = Field(
+        None,
+        description="The project's langgraph.json, for its `webhooks` block.",
+        json_schema_extra={"env": ["LANGGRAPH_CONFIG_PATH"]},
+    )
     host: str = Field("127.0.0.1", description="Address on which the API is served.")
     port: int = Field(
         2024, ge=0, le=65535, description="Port of the API; 0 picks a free one and logs it."

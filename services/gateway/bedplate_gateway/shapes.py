@@ -107,6 +107,23 @@ class Run(BaseModel):
     updated_at: datetime
 
 
+class Delivery(BaseModel):
+    """Of a webhook. `next_try_at` while it is pending, `settled_at` afterwards; the `last_…` tell
+    how the latest try went. `tries` counts them all."""
+
+    delivery_id: UUID
+    run_id: UUID
+    thread_id: UUID
+    url: str
+    status: Literal["pending", "delivered", "dead"]
+    tries: int
+    next_try_at: datetime | None
+    last_status_code: int | None
+    last_error: str | None
+    created_at: datetime
+    settled_at: datetime | None
+
+
 class Pruned(BaseModel):
     pruned_count: int
 

@@ -15,7 +15,7 @@ from bedplate.bus.serving import Hint, Listen, Order
 from bedplate_proto import streams, subjects
 from bedplate_proto.envelope import Fact
 from bedplate_proto.streams import CONSUMERS, STREAMS
-from bedplate_proto.subjects import EXECUTOR, GATEWAY, SCHEDULER, Kind, Subject
+from bedplate_proto.subjects import EXECUTOR, GATEWAY, SCHEDULER, WEBHOOKS, Kind, Subject
 
 # What a service takes from the bus without a route: its work queue and its streams of events.
 PULLED = {Kind.TICKET, Kind.EVENT}
@@ -23,6 +23,7 @@ DEPLOYED = {
     SCHEDULER: "bedplate_run_scheduler",
     EXECUTOR: "bedplate_executor",
     GATEWAY: "bedplate_gateway",
+    WEBHOOKS: "bedplate_webhook_dispatcher",
 }
 
 
