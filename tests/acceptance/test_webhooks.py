@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -287,9 +288,7 @@ async def test_what_is_refused_for_good_is_a_dead_letter_until_it_is_asked_for_a
     assert delivery in dead
     answer = await hooks.post(f"/webhooks/deliveries/{delivery['delivery_id']}/redeliver")
     assert (answer.status_code, answer.json()["status"]) == (200, "pending")
-    again = await _delivery(hooks, run, "dead")
-    assert again["tries"] == 2 or (await eventually(lambda: len(receiver.of(run)), equals=2,
-                                                    within_s=10))  # fmt: skip
+    await eventually(lambda: len(receiver.of(run)), equals=2, within_s=10)
     command = [BEDPLATE, "webhooks", "--url", hooked.url]
     listed = _printed([*command, "list", "--status", "dead", "--run", other["run_id"]])
     assert "HTTP 404" in listed and other["run_id"] in listed and run["run_id"] not in listed
@@ -351,26 +350,21 @@ async def test_a_redirect_is_followed_with_the_body_and_without_the_receivers_se
         ("http://[::ffff:169.254.169.254]/", "metadata"),
         ("http://0/", "no name or address"),
         ("file:///etc/passwd", "must begin with http"),
-        ("/redirects?to=/redirects", "without a Location|more than 5 times"),
     ],
 )
 async def test_a_redirect_to_where_no_webhook_may_go_is_not_followed(
     to: str, why: str, runs: LangGraphClient, hooks: httpx.AsyncClient, receiver: Receiver
 ) -> None:
-    target = to if "redirects" not in to else "/redirects?to=/loop"
-    url = f"{receiver.url}/redirects?to={target}"
-    if "redirects" in to:
-        url = f"{receiver.url}/redirects?to=" + "%2Fredirects%3Fto%3D" * 6 + "/ok"
-    run = await _on_thread(runs, "noop", webhook=url)
+    run = await _on_thread(runs, "noop", webhook=f"{receiver.url}/redirects?to={to}")
     delivery = await _delivery(hooks, run, "dead")
-    assert any(part in delivery["last_error"] for part in why.split("|")), delivery
+    assert why in delivery["last_error"]
 
 
 async def test_a_path_calls_the_servers_own_app(
     runs: LangGraphClient, hooks: httpx.AsyncClient
 ) -> None:
     run = await _on_thread(runs, "noop", webhook="/threads/search")
-    # The run's row is a search for nothing in particular, as it happens: it is answered.
+    # What is told happens to be a search too, for threads with the run's metadata.
     assert (await _delivery(hooks, run, "delivered"))["last_status_code"] == 200
 
 
@@ -391,6 +385,23 @@ async def test_a_dispatcher_that_is_killed_loses_no_delivery(
         hooked.start_service("webhook-dispatcher")
     assert (await receiver.first_of(gone)).told["status"] == "success"
     assert (await receiver.first_of(undone)).told["status"] == "rollback"
+
+
+async def test_a_dispatcher_that_is_stopped_ends_its_tries_first(
+    hooked: Stack, runs: LangGraphClient, hooks: httpx.AsyncClient, receiver: Receiver
+) -> None:
+    run = await _on_thread(runs, "noop", webhook=f"{receiver.url}/hangs")
+    await receiver.first_of(run)
+    stopping = asyncio.create_task(asyncio.to_thread(hooked.stop_service, "webhook-dispatcher"))
+    try:
+        log = hooked.logs("webhook-dispatcher")
+        await eventually(lambda: "service.stopping" in log.read_text(), within_s=10)
+        receiver.released.set()
+        assert await stopping == 0
+        delivery = await _delivery(hooks, run, "delivered", within_s=2)
+        assert (delivery["tries"], len(receiver.of(run))) == (1, 1)
+    finally:
+        await asyncio.to_thread(hooked.start_service, "webhook-dispatcher")
 
 
 async def test_what_was_delivered_is_counted(
