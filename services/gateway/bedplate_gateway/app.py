@@ -57,15 +57,9 @@ async def build() -> Service:
     answered = Answered(metrics)
     metrics.gauge("runs.followed", "Clients that follow.", read=lambda: followings.count)
     webhooks = given_block(settings.config, os.environ)
-    acceptance = Acceptance(webhooks.block.url, is_enabled=webhooks.is_enabled)
-    runs = Runs(
-        rows,
-        bus,
-        assistants,
-        tenant=settings.tenant,
-        user_key=settings.user_key,
-        webhooks=acceptance,
-    )
+    hooks = Acceptance(webhooks.block.url, is_enabled=webhooks.is_enabled)
+    user_key, tenant = settings.user_key, settings.tenant
+    runs = Runs(rows, bus, assistants, tenant=tenant, user_key=user_key, webhooks=hooks)
     states = States(rows, bus, tenant=settings.tenant)
     known = KnownRuns(rows, tenant=settings.tenant)
     events = ThreadEvents(followings, known, rows, tenant=settings.tenant)

@@ -69,7 +69,7 @@ async def test_a_run_that_never_started_is_told_too(
     books: Any, deliveries: Deliveries, action: CancelAction
 ) -> None:
     order = await books.create(kwargs=KWARGS)
-    await books.ledger.cancel(order.run_id, order.thread_id, tenant=TENANT, action=action)
+    await books.admissions.cancel(order.run_id, order.thread_id, tenant=TENANT, action=action)
     (row,) = await _told(books)
     assert json.loads(row["run"])["status"] == (
         "rollback" if action is CancelAction.ROLLBACK else "interrupted"
