@@ -79,6 +79,7 @@ class Bus:
         self.client = _Client()
         self.prefix = prefix
         self.carrier = carrier
+        self.on_disconnected: list[Callable[[], None]] = []
         self.on_reconnected: list[Callable[[], None]] = []
 
     @classmethod
@@ -93,6 +94,10 @@ class Bus:
     async def open(self) -> None:
         """Raises `Unavailable` when the server does not answer, `TooOld` when it is below 2.12."""
         self.client = client = _Client()
+
+        async def disconnected() -> None:
+            for told in self.on_disconnected:
+                told()
 
         async def reconnected() -> None:
             log.warning("broker.reconnected")
@@ -115,6 +120,7 @@ class Bus:
                     # At start the caller decides how long to wait; afterwards the client does, for
                     # ever.
                     allow_reconnect=True,
+                    disconnected_cb=disconnected,
                     reconnected_cb=reconnected,
                     error_cb=failed,
                 )

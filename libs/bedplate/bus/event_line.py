@@ -25,7 +25,8 @@ _DATA = b'","data":'
 @dataclass(frozen=True, slots=True)
 class Event:
     """`data` is JSON text. `sequence` is where its line begins in the stream, 0 if made from the
-    row; `at` is when it was stored there, RFC 3339."""
+    row; `at` is when it was stored there, RFC 3339. `is_placed`: it has no number of its own, `n`
+    is that of the event before it."""
 
     n: int
     attempt: int
@@ -34,6 +35,7 @@ class Event:
     sequence: int = 0
     run_id: str = ""
     at: str = ""
+    is_placed: bool = False
 
     @property
     def id(self) -> str:

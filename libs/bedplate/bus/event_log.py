@@ -44,6 +44,7 @@ class EventLog:
         self._bus = bus
         self._stored = StoredEvents(bus)
         self._tails: dict[str, Tail] = {}
+        bus.on_disconnected.append(self.distrust_all)
         bus.on_reconnected.append(self.check_all)
 
     @asynccontextmanager
@@ -96,6 +97,12 @@ class EventLog:
                 if tail.subscription is not None:
                     with suppress(nats.errors.Error, OSError):
                         await tail.subscription.unsubscribe()
+
+    def distrust_all(self) -> None:
+        """The connection is away: what is heard next does not tell what went by meanwhile."""
+        for tail in self._tails.values():
+            for reader in tail.readers:
+                reader.distrust()
 
     def check_all(self) -> None:
         """Everyone reads the stream again: the connection was away."""

@@ -104,8 +104,12 @@ class Reader(ABC):
 
     def check(self) -> None:
         """Read the stream again soon, in doubt whether it still is the one we know."""
-        self._must_read = self._is_doubtful = True
+        self.distrust()
         self._wanted.set()
+
+    def distrust(self) -> None:
+        """The same, but only when there is a reason to do something at all."""
+        self._must_read = self._is_doubtful = True
 
     def nudge(self) -> None:
         """Make `more` return soon, also with nothing."""

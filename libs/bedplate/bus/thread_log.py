@@ -9,7 +9,12 @@ the stream. Two things arrive out of order:
   rest of the open run is read from its own subject first. If its end does not come (its worker died
   between the row and the event), the reader gives it up after `LATE_S` and returns an `end` without
   data: the row knows the rest. Every reader, on every gateway, gives that end the same number.
-* the end of a run that never started has no number; it is returned with that of the event before.
+* the end of a run that never started has no number where another run has the thread. It is returned
+  with that of the event before it in the stream, and so it is always read from there: no live
+  message tells what was stored before it. A reader that resumes after that number is told again.
+
+For the same reason the position of an `end` (and of the `error` before it) is where the event
+before them stands: what comes after an `end` may be stored before it, nothing before that.
 
 Promised: every event after the position once, in order of `n`. Not promised: what the stream no
 longer holds.
@@ -63,12 +68,20 @@ class ThreadFollower(Reader):
         self._prefix = bus.prefix
         self._open: str | None = None
         self._ended: str | None = None
-        self._met_n = after_n if from_sequence else 0
+        # Who follows has heard of everything up to this number.
+        self._begun_n = after_n
+        # The greatest number stored up to `_sequence`.
+        self._placed_n = 0
         self._must_seek = after_n > 0 and from_sequence == 0
+        # Where the last event stands that is neither the error nor the end of its run.
+        self._safe_at = from_sequence
+        # Where the last end without a number stands that was told.
+        self._told_at = from_sequence
         self._resumed_at = from_sequence
         self._lines: dict[str, Lines] = {}
-        # Messages above `_sequence` that were taken before their turn.
-        self._ahead: dict[int, str] = {}
+        # Messages above `_sequence` that were taken before their turn: their run, and how far their
+        # numbers go.
+        self._ahead: dict[int, tuple[str, int]] = {}
         self._rest_sequence: int | None = None
         self._give_up_at = 0.0
 
@@ -96,17 +109,17 @@ class ThreadFollower(Reader):
             attempt=1,
             name=EventName.END,
             data=b"",
-            sequence=self._sequence,
+            sequence=self._safe_at,
             run_id=self._open,
         )
-        self._n = self._met_n = event.n
+        self._n = self._placed_n = event.n
         self._ended, self._open = self._open, None
         return event
 
     def pass_over(self, n: int) -> None:
         """Everything up to `n` is known from elsewhere."""
         if n > self._n:
-            self._n = self._met_n = n
+            self._n = self._placed_n = n
             self._open = None
 
     # -- one message after another
@@ -122,33 +135,56 @@ class ThreadFollower(Reader):
         return self._open is None and n == self._n + 1
 
     def _take(self, piece: Piece) -> list[Event] | None:
-        n = _number(piece)
-        if piece.sequence in self._ahead or (n == 0 and piece.sequence <= self._resumed_at):
-            events: list[Event] = []
+        events: list[Event] = []
+        if (taken := self._ahead.get(piece.sequence)) is not None:
+            self._placed_n = max(self._placed_n, taken[1])
+        elif _number(piece) == 0:
+            if piece.sequence == self._resumed_at:
+                self._go_before(piece)
+                return None
+            events = self._unnumbered(piece)
         elif self._is_too_early(piece):
             self._await_rest(piece)
             return None
         else:
-            events = self._new(piece)
+            events, reached_n = self._new(piece)
+            self._placed_n = max(self._placed_n, reached_n)
         self._move_to(piece.sequence)
         return events
+
+    def _unnumbered(self, piece: Piece) -> list[Event]:
+        """The end of a run that never started, unless it was told, or stands before our
+        beginning."""
+        if piece.sequence <= self._told_at or self._placed_n < self._begun_n:
+            return []
+        self._told_at = piece.sequence
+        self._ended = piece.run_id
+        ends = Lines().add(piece)
+        return [replace(event, n=self._placed_n, is_placed=True) for event in ends]
+
+    def _go_before(self, piece: Piece) -> None:
+        """It does not tell which run is open: that run may end behind the first events of the next
+        one."""
+        assert piece.sequence == self._told_at
+        self._resumed_at = self._sequence = 0
+        self._must_seek = True
 
     def _take_live(self, piece: Piece) -> list[Event]:
         if piece.sequence <= self._sequence:
             return super()._take_live(piece)
         if piece.sequence in self._ahead:
             return []
-        if _number(piece) != 0 and (self._is_too_early(piece) or not self._is_next(piece)):
+        if _number(piece) == 0 or self._is_too_early(piece) or not self._is_next(piece):
             self._must_read = True
             return []
-        events = self._new(piece)
+        events, reached_n = self._new(piece)
         # An event in the middle of a run proves that nothing of another run was stored before it.
-        # Its end does not, nor does that of a run that never started: what they come after is still
-        # to be read, and they are passed over then.
+        # Its end does not: what it comes after is still to be read, and it is passed over then.
         if events and all(event.name not in _LAST for event in events):
+            self._placed_n = max(self._placed_n, reached_n)
             self._move_to(piece.sequence)
         else:
-            self._ahead[piece.sequence] = piece.run_id
+            self._ahead[piece.sequence] = piece.run_id, reached_n
         return events
 
     def _is_too_early(self, piece: Piece) -> bool:
@@ -159,28 +195,29 @@ class ThreadFollower(Reader):
     def _move_to(self, sequence: int) -> None:
         self._sequence = sequence
         if self._ahead:
-            self._ahead = {at: run for at, run in self._ahead.items() if at > sequence}
+            self._ahead = {at: each for at, each in self._ahead.items() if at > sequence}
 
-    def _new(self, piece: Piece) -> list[Event]:
+    def _new(self, piece: Piece) -> tuple[list[Event], int]:
+        """The events that are news, and the last number in the message."""
+        reached_n = 0
         lines = self._lines.pop(piece.run_id, None) or Lines()
         events: list[Event] = []
         for event in lines.add(piece):
             if event.name == EventName.END:
                 self._ended = piece.run_id
-            if event.n == 0:
-                if self._met_n >= self._n:
-                    events.append(replace(event, n=self._met_n))
-                continue
-            self._met_n = max(self._met_n, event.n)
+            reached_n = max(reached_n, event.n)
+            if event.name not in _LAST:
+                self._safe_at = max(self._safe_at, event.sequence)
             # The event at our position tells a reader that has just come which run is open.
             if event.n > self._n or (event.n == self._n and self._open is None):
                 self._open = None if event.name == EventName.END else piece.run_id
             if event.n > self._n:
                 self._n = event.n
-                events.append(event)
+                is_safe = event.name not in _LAST
+                events.append(event if is_safe else replace(event, sequence=self._safe_at))
         if lines.is_inside:
             self._lines[piece.run_id] = lines
-        return events
+        return events, reached_n
 
     # -- a position without a hint
 
@@ -201,7 +238,8 @@ class ThreadFollower(Reader):
                     low, low_pending = found.pieces[0].sequence, found.pending
                 else:
                     high, high_pending = middle, found.pending + len(found.pieces)
-            self._begin_again(low - 1)
+            if low > 1:
+                self._begin_again(low - 1)
         self._must_seek = False
 
     def _is_before(self, piece: Piece) -> bool:
@@ -237,8 +275,9 @@ class ThreadFollower(Reader):
         for piece in batch.pieces:
             self._rest_sequence = piece.sequence
             if piece.sequence not in self._ahead:
-                self._ahead[piece.sequence] = piece.run_id
-                events += self._new(piece)
+                found, reached_n = self._new(piece)
+                self._ahead[piece.sequence] = piece.run_id, reached_n
+                events += found
             if self.open_run is None:
                 break
         now = asyncio.get_running_loop().time()
@@ -271,7 +310,8 @@ class ThreadFollower(Reader):
     def _begin_again(self, sequence: int) -> None:
         if sequence == 0:
             self._ahead.clear()
-            self._resumed_at = 0
+            self._told_at = self._safe_at = self._placed_n = 0
+            self._begun_n = self._n
         self._sequence = sequence
         self._forget_halves()
 
@@ -281,7 +321,7 @@ class ThreadFollower(Reader):
         halves = {run for run, lines in self._lines.items() if lines.begins_at > self._sequence}
         if halves:
             self._lines = {run: each for run, each in self._lines.items() if run not in halves}
-            self._ahead = {at: run for at, run in self._ahead.items() if run not in halves}
+            self._ahead = {at: each for at, each in self._ahead.items() if each[0] not in halves}
 
 
 def _number(piece: Piece) -> int | None:

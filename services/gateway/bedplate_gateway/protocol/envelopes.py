@@ -7,7 +7,7 @@ lifecycle is made of the `end` line. Runs of the older kind are shown too (`tran
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -30,12 +30,17 @@ State = Literal["running", "completed", "failed", "interrupted"]
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """`text` is the whole event; `namespace` its JSON."""
+    """`text` is the whole event; `namespace` its JSON. `is_placed`: `n` is that of the event before
+    it, so it may be news to who has seen everything up to `n`."""
 
     n: int
     method: bytes
     namespace: bytes
     text: bytes
+    is_placed: bool = False
+
+    def comes_after(self, n: int) -> bool:
+        return self.n > n or (self.is_placed and self.n == n)
 
     @property
     def frame(self) -> bytes:
@@ -103,7 +108,8 @@ def terminal_of(event: Event, facts: RunFacts) -> Envelope:
     graph = end.get("graph") or facts.graph_id
     # When the row says it ended, which is the same for those who are told from the row.
     at_ms = ms_of(end.get("finished_at") or event.at)
-    return root_lifecycle(event.n, event.run_id, state, graph=graph, at_ms=at_ms, error=shown)
+    envelope = root_lifecycle(event.n, event.run_id, state, graph=graph, at_ms=at_ms, error=shown)
+    return replace(envelope, is_placed=event.is_placed)
 
 
 def ms_of(at: str) -> int:

@@ -146,7 +146,7 @@ class Socket:
                 place = self._place = await self._events.open(self._thread_id, after_n=0)
                 async for envelopes in place.stored():
                     for envelope in envelopes:
-                        if envelope.n > after_n and view.shows(envelope):
+                        if envelope.comes_after(after_n) and view.shows(envelope):
                             replayed += 1
                             await self._send(envelope.text)
                 self._shown_n = place.n
