@@ -83,9 +83,7 @@ except ValueError: log.exception("run.failed", run_id="r")
     assert "in node" in text, "where it was raised is still told"
 
 
-@pytest.mark.parametrize(
-    "value", ["'x' * 1_000_000", "['x' * 1_000_000]", "list(range(100_000))"]
-)
+@pytest.mark.parametrize("value", ["'x' * 1_000_000", "['x' * 1_000_000]", "list(range(100_000))"])
 def test_whatever_is_logged_the_line_has_a_limit(value: str) -> None:
     (record,) = _records(
         f"configure('x', form='json')\nlog.info('run.created', run_id='r', v={value})"
