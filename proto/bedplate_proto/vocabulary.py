@@ -95,3 +95,5 @@ class EventName(StrEnum):
     METADATA = "metadata"
     ERROR = "error"
     END = "end"
+    PROTOCOL = "v2"
+    """A line for the event-streaming protocol, whose own event is in the data."""

@@ -16,7 +16,6 @@ from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk
 
 from bedplate.graphs.wire import WireEvent, dumps, raw
 
-EVENT_NAME = "v2"
 
 Namespace = tuple[str, ...]
 

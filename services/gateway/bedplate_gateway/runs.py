@@ -53,6 +53,7 @@ class Found:
 
     address: RunAddress
     status: RunStatus
+    attempt: int
     error: str | None
     graph_id: str
     assistant_id: UUID
@@ -197,11 +198,19 @@ class Runs:
         return Found(
             address=self.address(row["thread_id"], run_id),
             status=RunStatus(row["status"]),
+            attempt=row["attempt"],
             error=row["error"],
             graph_id=row["graph_id"],
             assistant_id=row["assistant_id"],
             is_resumable=row["is_resumable"],
         )
+
+    async def is_seen(self, found: Found, *, up_to_n: int) -> bool:
+        """Whether nothing but its end came after this number. Only the last run of a thread has its
+        number in the rows."""
+        row = await self._rows.one("find_ended_run", self._tenant, found.address.thread_id, None)
+        is_last = row is not None and row["run_id"] == found.address.run_id
+        return is_last and up_to_n >= row["events_n"] - 1
 
     async def ending(self, run_id: UUID) -> Ending:
         """How a run ended whose end event is lost. One that is gone was interrupted."""

@@ -17,6 +17,8 @@ Wanted = Callable[[str], bool]
 # What a reader gets whatever modes it asked for.
 _ALWAYS = frozenset({EventName.METADATA, EventName.ERROR, "feedback"})
 
+_NONE = frozenset({EventName.END, EventName.PROTOCOL})
+
 
 def frame_of(event: Event, *, has_id: bool) -> bytes:
     name = event.name.encode()
@@ -29,11 +31,12 @@ def frame_of(event: Event, *, has_id: bool) -> bytes:
 
 
 def frames_of(events: Sequence[Event], *, has_ids: bool, wanted: Wanted | None) -> bytes:
-    """All frames for one write to the socket; the end event is none."""
+    """All frames for one write to the socket; the end event is none, nor are the lines of the
+    event-streaming protocol, which has streams of its own."""
     return b"".join(
         frame_of(event, has_id=has_ids)
         for event in events
-        if event.name != EventName.END and (wanted is None or wanted(event.name))
+        if event.name not in _NONE and (wanted is None or wanted(event.name))
     )
 
 

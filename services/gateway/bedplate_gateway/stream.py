@@ -12,6 +12,7 @@ from bedplate_proto.vocabulary import CancelAction, EventName, StreamMode
 
 from .ending import Ending, ending_of, failure
 from .following import Following, Followings, Pause
+from .json_text import dumped
 from .runs import Found, Ready, Runs
 from .sse import HEARTBEAT, Wanted, frame_of, frames_of, only
 
@@ -101,7 +102,9 @@ class Streams:
             after_n, from_sequence = position or (0, 0)
             if found.status.is_terminal:
                 newest = await self._followings.newest(found.address)
-                if newest is None or newest.n <= after_n:
+                if newest is None:
+                    return self._told(found, await self._forgotten(found, after_n, wanted))
+                if newest.n <= after_n:
                     return self._told(found, b"")
             following = await self._followings.follow(
                 found.address, after_n=after_n, from_sequence=from_sequence
@@ -154,6 +157,21 @@ class Streams:
             if chunk:
                 yield chunk
                 following.spoke()
+
+    async def _forgotten(self, found: Found, after_n: int, wanted: Wanted | None) -> bytes:
+        """A run whose events are no longer kept: what it came to. Without ids: there is nothing to
+        go on from."""
+        if await self._runs.is_seen(found, up_to_n=after_n):
+            return b""
+        about = dumped({"run_id": str(found.address.run_id), "attempt": found.attempt})
+        ending = await self._runs.ending(found.address.run_id)
+        told = [(EventName.METADATA, about.encode())] if after_n == 0 else []
+        if ending.values is not None:
+            told.append((StreamMode.VALUES, ending.values))
+        if ending.is_failure and ending.error is not None:
+            told.append((EventName.ERROR, ending.error))
+        events = [Event(0, found.attempt, name, data) for name, data in told]
+        return frames_of(events, has_ids=False, wanted=wanted)
 
     async def _lost_end(self, address: RunAddress, *, has_ids: bool) -> bytes:
         ending = await self._runs.ending(address.run_id)

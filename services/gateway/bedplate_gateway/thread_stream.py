@@ -15,7 +15,6 @@ from bedplate_proto.vocabulary import EventName
 
 from .errors import Unprocessable
 from .following import Followings, Pause, ThreadFollowing
-from .protocol.envelopes import LINE
 from .protocol.run_facts import KnownRuns
 from .protocol.thread_events import ThreadEvents
 from .sse import HEARTBEAT, frame_of
@@ -120,7 +119,7 @@ class ThreadStreams:
 
 def _shows(modes: Sequence[ThreadMode]) -> Shows:
     if ThreadMode.RUN_MODES in modes:
-        return lambda event: event.name != LINE
+        return lambda event: event.name != EventName.PROTOCOL
     if ThreadMode.LIFECYCLE in modes:
         return lambda event: event.name in (EventName.METADATA, EventName.END)
     return lambda event: False

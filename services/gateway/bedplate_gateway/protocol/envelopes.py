@@ -19,7 +19,6 @@ from bedplate_proto.vocabulary import RunStatus
 
 from .run_facts import RunFacts
 
-LINE = "v2"
 _METHOD = b'{"method":"'
 _NAMESPACE = b'"namespace":'
 _TIMESTAMP = b',"timestamp":'

@@ -12,7 +12,7 @@ from bedplate.chassis.log import get_logger
 from bedplate_proto.vocabulary import EventName
 
 from ..json_text import dumped
-from .envelopes import LINE, Envelope, envelope_of_line, made, ms_of, root_lifecycle, terminal_of
+from .envelopes import Envelope, envelope_of_line, made, ms_of, root_lifecycle, terminal_of
 from .run_facts import RunFacts
 
 log = get_logger()
@@ -26,7 +26,7 @@ _ALWAYS = frozenset({"type", "content", "id"})
 def envelopes_of(event: Event, facts: RunFacts) -> list[Envelope]:
     """What subscribers see of one event of the log."""
     try:
-        if event.name == LINE:
+        if event.name == EventName.PROTOCOL:
             return [envelope_of_line(event.n, event.data)]
         if event.name == EventName.END:
             return [terminal_of(event, facts)]
