@@ -27,7 +27,10 @@ export async function visit(options, t, { inside } = {}) {
   page.until = (ask) =>
     eventually(
       () => page.stream && ask(page.stream),
-      () => JSON.stringify({ ...page.seen.at(-1), error: String(page.stream?.error) }),
+      () => {
+        const { error, interrupts, values } = page.stream ?? {};
+        return JSON.stringify({ ...page.seen.at(-1), error: String(error), interrupts, values });
+      },
     );
   page.submit = (input, more) => {
     // It is over when the run is; a page does not wait for it either.
