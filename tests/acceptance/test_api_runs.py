@@ -241,7 +241,11 @@ async def test_cancel_stops_a_running_run(client: LangGraphClient) -> None:
     thread = await client.threads.create()
     run = await client.runs.create(thread["thread_id"], "sleeps", input={})
     ids = thread["thread_id"], run["run_id"]
-    await eventually(lambda: _status(client, *ids), equals="running", within_s=10)
+
+    async def has_begun() -> bool:
+        return bool((await client.threads.get_state(ids[0]))["next"])
+
+    await eventually(has_begun, within_s=10)
     await client.runs.cancel(*ids, wait=True)
     assert await _status(client, *ids) == "interrupted"
     assert (await client.threads.get(thread["thread_id"]))["status"] == "interrupted"

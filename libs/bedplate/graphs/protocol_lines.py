@@ -15,7 +15,7 @@ import orjson
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
 
 from bedplate.graphs.wire import WireEvent, dumps, raw
-
+from bedplate_proto.vocabulary import EventName
 
 Namespace = tuple[str, ...]
 
@@ -48,7 +48,7 @@ def line(
     # Not by `dumps`: it takes out the separator of the id, which is no text of a user's.
     known = b"" if event_id is None else b',"event_id":' + _id_json(event_id)
     return WireEvent(
-        EVENT_NAME,
+        EventName.PROTOCOL,
         b'{"method":"%b","params":{"namespace":%b,"timestamp":%d,"data":%b%b}%b}'
         % (
             method.encode(),

@@ -72,6 +72,8 @@ class ThreadStreams:
             ends_with_thread=True,
             wants_states=ThreadMode.STATE_UPDATE in asked.modes,
         )
+        if text is None and position is None:
+            await self._events.pass_over(following.follower)
         chunks = self._chunks(following, asked, only_resumable=text in _FROM_START)
         return Flow(chunks=chunks, close=following.close)
 
@@ -84,6 +86,10 @@ class ThreadStreams:
             if chunk := _frames(kept, shows):
                 yield chunk
                 following.spoke()
+        lost = await self._events.lost(following.follower, only_resumable=only_resumable)
+        if chunk := _frames(lost, shows):
+            yield chunk
+            following.spoke()
         async for part in following.parts():
             match part:
                 case Pause.CLOSED:

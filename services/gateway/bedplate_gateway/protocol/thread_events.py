@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from bedplate.bus.event_line import Event, end_of
 from bedplate.bus.thread_log import ThreadFollower
 from bedplate_proto.subjects import ThreadAddress
-from bedplate_proto.vocabulary import EventName, RunStatus, ThreadStatus
+from bedplate_proto.vocabulary import EventName, RunStatus, StreamMode, ThreadStatus
 
 from ..following import Followings, Pause, ThreadFollowing
 from ..json_text import dumped
@@ -95,23 +95,34 @@ class ThreadEvents:
 
     async def missed(self, follower: ThreadFollower) -> list[Envelope]:
         """What the rows know and the log does not, after the follower's position."""
+        known_n = follower.n
         row = await self._ended(follower.address.thread_id)
-        if row is None or row["events_n"] <= follower.n:
+        if row is None or row["events_n"] <= known_n:
             return []
         missed = await self.shown(_lost(follower))
-        if row["run_id"] is not None and str(row["run_id"]) != follower.ended_run:
-            missed += _settled(row)
+        if _tells_more(row, follower):
+            missed += [each for each in _settled(row) if each.comes_after(known_n)]
         follower.pass_over(row["events_n"])
         return missed
 
-    async def lost(self, follower: ThreadFollower) -> list[Event]:
-        """The end of the open run, if the rows know it and the log does not."""
+    async def lost(self, follower: ThreadFollower, *, only_resumable: bool = False) -> list[Event]:
+        """The same for readers of the older kind: ends, and the values of the last run."""
+        known_n = follower.n
         row = await self._ended(follower.address.thread_id)
-        if row is None or row["events_n"] <= follower.n:
+        if row is None or row["events_n"] <= known_n:
             return []
-        ends = _lost(follower)
+        events = _lost(follower)
+        if _tells_more(row, follower):
+            events += [each for each in _last_events(row) if each.n > known_n]
         follower.pass_over(row["events_n"])
-        return ends
+        if not only_resumable:
+            return events
+        return [each for each in events if (await self._known.facts(each.run_id)).is_resumable]
+
+    async def pass_over(self, follower: ThreadFollower) -> None:
+        """Whoever follows from now on need not be told of what has ended."""
+        if (row := await self._ended(follower.address.thread_id)) is not None:
+            follower.pass_over(row["events_n"])
 
     async def _ended(self, thread_id: UUID) -> Any:
         return await self._rows.one("find_ended_run", self._tenant, thread_id, None)
@@ -165,17 +176,31 @@ def _end_of_row(row: Any) -> bytes:
     )
 
 
+def _tells_more(row: Any, follower: ThreadFollower) -> bool:
+    """Whether the last run that ended is another one than the follower has seen end."""
+    return row["run_id"] is not None and str(row["run_id"]) != follower.ended_run
+
+
+def _last_events(row: Any) -> list[Event]:
+    """Values and end of a thread's last run as the rows show them."""
+    n, run_id = row["events_n"], str(row["run_id"])
+    end = Event(n, 1, EventName.END, _end_of_row(row), run_id=run_id)
+    if row["values"] is None:
+        return [end]
+    return [Event(n - 1, 1, StreamMode.VALUES, row["values"].encode(), run_id=run_id), end]
+
+
 def _settled(row: Any) -> list[Envelope]:
-    """Values, questions and terminal lifecycle of a thread as its rows show it."""
+    """Questions, values and terminal lifecycle of a thread as its rows show it.
+
+    The end alone has the last number: a client that is cut off before it comes back for it. Asked
+    first: what a cut between questions and values loses must not be the question.
+    """
     n, run_id, at = row["events_n"], str(row["run_id"]), row["finished_at"].isoformat()
-    envelopes: list[Envelope] = []
-    if row["values"] is not None:
-        values = dumped(shown(from_json(row["values"]))).encode()
-        envelopes.append(made(n, "values", values, at_ms=ms_of(at)))
     of_task: dict[str, Any] = from_json(row["interrupts"])
-    envelopes += [
+    envelopes = [
         made(
-            n,
+            n - 1,
             "input.requested",
             question(one),
             at_ms=ms_of(at),
@@ -184,6 +209,9 @@ def _settled(row: Any) -> list[Envelope]:
         for interrupts in of_task.values()
         for one in interrupts
     ]
+    if row["values"] is not None:
+        values = dumped(shown(from_json(row["values"]))).encode()
+        envelopes.append(made(n - 1, "values", values, at_ms=ms_of(at)))
     end = Event(n, 1, EventName.END, _end_of_row(row), run_id=run_id)
     facts = RunFacts(row["graph_id"], speaks_protocol=True, is_resumable=True)
     return [*envelopes, terminal_of(end, facts)]
