@@ -16,7 +16,7 @@ from transactions import Transactions
 from bedplate.devstack.stack import Stack
 
 PROJECT = Path(__file__).resolve().parents[1] / "graphs" / "langgraph.json"
-OURS = ("gateway", "run-scheduler", "keeper", "workers")
+OURS = ("gateway", "run-scheduler", "webhook-dispatcher", "keeper", "workers")
 # At rest: less than this share of a core for a second.
 _REST_S, _REST_CORES, _REST_TRIES_MAX = 1.0, 0.05, 20
 _TOKEN = b"event: messages\r\n"
@@ -30,6 +30,7 @@ def group_of(stack: Stack) -> Group:
         {
             "gateway": lambda: stack.pids("gateway"),
             "run-scheduler": lambda: stack.pids("run-scheduler"),
+            "webhook-dispatcher": lambda: stack.pids("webhook-dispatcher"),
             "keeper": lambda: stack.pids("executor")[:1],
             "workers": lambda: stack.pids("executor")[1:],
             "postgres": server("postgres"),

@@ -97,7 +97,7 @@ async def parts(servers: Servers) -> AsyncIterator[Parts]:
         async with bus:
             rows = Rows(pool)
             assistants = Assistants(rows, bus, tenant="default")
-            runs = Runs(rows, bus, assistants, tenant="default")
+            runs = Runs(rows, bus, assistants, tenant="default", user_key="user")
             followings = Followings(EventLog(bus), rows, heartbeat_s=0.2)
             streams = Streams(runs, followings)
             beat = Loop("beat", followings.beat, period_s=0.05)

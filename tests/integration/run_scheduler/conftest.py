@@ -19,6 +19,8 @@ from nats.js.errors import NotFoundError
 from bedplate.backbone import Backbone
 from bedplate.devstack import schema
 from bedplate.devstack.servers import Servers
+from bedplate.kernel.fairness import Limits
+from bedplate.ledger import Admissions, Dispatch
 from bedplate.testing.eventually import eventually
 from bedplate_proto.runs import CreateRun
 from bedplate_proto.vocabulary import IfNotExists, MultitaskStrategy
@@ -26,6 +28,7 @@ from bedplate_run_scheduler.settings import Settings
 
 QUEUE = "RUN_DISPATCH"
 PATIENCE_S = 10.0
+TICKETS_MAX = 1000
 
 
 @pytest.fixture(scope="session")
@@ -49,10 +52,19 @@ class Desk:
     backbone: Backbone
     streams: JetStreamContext
 
+    @property
+    def dispatch(self) -> Dispatch:
+        backbone = self.backbone
+        return Dispatch(
+            backbone.pool, backbone.outbox, backbone.messages, Limits(tickets=TICKETS_MAX)
+        )
+
     async def create(self) -> UUID:
         """A run on a thread of its own whose ticket is in the queue."""
         run_id = uuid4()
-        await self.backbone.ledger.create(
+        backbone = self.backbone
+        admissions = Admissions(backbone.pool, backbone.outbox, backbone.messages, self.dispatch)
+        await admissions.create(
             CreateRun(
                 tenant="default",
                 run_id=run_id,

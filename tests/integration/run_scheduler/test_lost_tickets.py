@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from bedplate.bus.tickets import oldest_ticket_s
+from bedplate.chassis.metrics import Metrics
 from bedplate.testing.eventually import eventually
 from bedplate_run_scheduler.relay import Relay
+from bedplate_run_scheduler.sharing import Sharing
 
 LOST_S = 10.0
 HOUR_S = 3600.0
@@ -16,7 +18,13 @@ HOUR_S = 3600.0
 
 @pytest.fixture
 def relay(desk: Any) -> Relay:
-    return Relay(desk.backbone, lost_ticket_s=LOST_S, doomed_s=60)
+    return Relay(
+        desk.backbone,
+        desk.dispatch,
+        Sharing(desk.dispatch, Metrics()),
+        lost_ticket_s=LOST_S,
+        doomed_s=60,
+    )
 
 
 async def test_a_lost_ticket_is_issued_again_although_others_wait(desk: Any, relay: Relay) -> None:
@@ -31,7 +39,13 @@ async def test_a_lost_ticket_is_issued_again_although_others_wait(desk: Any, rel
 
 
 async def test_what_waits_in_a_long_queue_gets_no_second_ticket(desk: Any) -> None:
-    relay = Relay(desk.backbone, lost_ticket_s=0.5, doomed_s=60)
+    relay = Relay(
+        desk.backbone,
+        desk.dispatch,
+        Sharing(desk.dispatch, Metrics()),
+        lost_ticket_s=0.5,
+        doomed_s=60,
+    )
     first, second = await desk.create(), await desk.create()
     await eventually(
         lambda: oldest_ticket_s(desk.backbone.bus), satisfies=lambda s: s and s > 1.0, within_s=10
