@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from bedplate.bus.broker import Bus
 from bedplate.devstack.stack import Stack
-from bedplate.testing.eventually import eventually
 from bedplate.testing.protocol import (
     ALL,
     PATIENCE_S,
@@ -21,6 +19,7 @@ from bedplate.testing.protocol import (
     address,
     ask,
     command,
+    forget,
     history,
     methods,
     opened,
@@ -28,7 +27,6 @@ from bedplate.testing.protocol import (
     state_of,
     up_to_end,
 )
-from bedplate_proto.subjects import ThreadAddress
 
 # -- runs
 
@@ -109,6 +107,35 @@ async def test_runs_of_the_older_kind_are_told_too(http: httpx.AsyncClient) -> N
     assert not any("__interrupt__" in event["params"]["data"] for event in events)
 
 
+async def test_neither_kind_of_stream_shows_the_lines_of_the_other(
+    http: httpx.AsyncClient,
+) -> None:
+    thread = str(uuid4())
+    new = await start(http, thread, "messages", {"messages": [{"role": "user", "content": "a"}]})
+    told = await history(http, thread)
+    modes = ["values", "updates", "messages", "messages-tuple", "custom", "debug", "events"]
+    order = {"assistant_id": "custom", "input": {"n": 2}, "stream_mode": modes}
+    answer = await http.post(
+        f"/threads/{thread}/runs/stream",
+        json={**order, "stream_subgraphs": True, "stream_resumable": True},
+    )
+    old = answer.headers["content-location"].rsplit("/", 1)[-1]
+    told = await history(http, thread, runs=2)
+    known = {"values", "updates", "messages", "lifecycle", "checkpoints", "tasks", "custom"}
+    assert set(methods(told)) <= known
+    assert not any("|" in method for method in methods(told))
+    for run, names in ((new, {"metadata", "values"}), (old, None)):
+        path = f"/threads/{thread}/runs/{run}/stream"
+        for query in ({}, {"stream_mode": "values"}, {"stream_mode": "v2"}):
+            text = (await http.get(path, params=query, headers={"Last-Event-ID": "-1"})).text
+            assert "v2" not in text and "synth:" not in text, text[:500]
+            if query.get("stream_mode") == "v2":
+                assert "stream_mode" in text
+            elif names is not None:
+                lines = [line for line in text.splitlines() if line.startswith("event: ")]
+                assert {line.removeprefix("event: ") for line in lines} == names
+
+
 # -- the same everywhere
 
 
@@ -155,17 +182,6 @@ async def test_a_client_that_reconnects_anywhere_sees_each_event_once(
     assert seen == await history(http, thread)
 
 
-async def test_the_end_told_from_the_row_is_the_end_that_was_stored(
-    http: httpx.AsyncClient, stack: Stack
-) -> None:
-    thread = str(uuid4())
-    for graph in ("noop", "raises"):
-        await start(http, thread, graph, {})
-    whole = await history(http, thread, runs=2)
-    await _forget(stack, thread)
-    assert (await history(http, thread))[-1] == whole[-1]
-
-
 async def test_a_run_that_is_cancelled_before_it_starts_ends_everywhere_alike(
     http: httpx.AsyncClient, other: httpx.AsyncClient, stack: Stack
 ) -> None:
@@ -198,7 +214,7 @@ async def test_a_run_that_is_cancelled_before_it_starts_ends_everywhere_alike(
     async with connect(address(stack.url, thread)) as socket:
         _, before = await ask(socket, "subscription.subscribe", channels=ALL, since=ended["seq"])
         assert before == after
-    await _forget(stack, thread)
+    await forget(stack, thread)
     assert (await history(http, thread))[-1] == seen[-1]
 
 
@@ -304,42 +320,3 @@ async def test_the_tree_of_agents_has_the_namespaces_seen(http: httpx.AsyncClien
         assert child["namespace"][0].startswith("child:") and child["status"] == "completed"
     missing = await command(http, thread, "agent.getTree", run_id=str(uuid4()))
     assert missing["error"] == "no_such_run"
-
-
-# -- what the log has lost
-
-
-async def test_a_thread_past_retention_shows_its_state_and_how_it_ended(
-    http: httpx.AsyncClient, stack: Stack, rows: Any
-) -> None:
-    thread = str(uuid4())
-    run = await start(http, thread, "approval", {"question": "still?"})
-    whole = await history(http, thread)
-
-    async def is_over() -> bool:
-        row = await rows.fetchrow("SELECT status FROM threads WHERE thread_id = $1", thread)
-        return row["status"] == "interrupted"
-
-    await eventually(is_over, within_s=PATIENCE_S)
-    await _forget(stack, thread)
-    shown = await history(http, thread)
-    assert methods(shown) == ["values", "input.requested", "lifecycle"]
-    assert shown[-1]["event_id"] == whole[-1]["event_id"] == f"synth:{run}:lc||interrupted"
-    assert shown[-1]["seq"] == whole[-1]["seq"]
-    assert await history(http, thread) == shown
-    async with connect(address(stack.url, thread)) as socket:
-        answer, _ = await ask(socket, "subscription.reconnect", channels=ALL, since=1)
-        assert answer["type"] == "error"
-        assert (answer["since"], answer["min_available_seq"]) == (1, whole[-1]["seq"] + 1)
-    one = shown[1]["params"]["data"]["interrupt_id"]
-    async with opened(http, thread, since=shown[-1]["seq"]) as events:
-        answer = await command(http, thread, "input.respond", interrupt_id=one, response="yes")
-        assert answer["type"] == "success"
-        assert state_of((await up_to_end(events))[-1]) == "completed"
-
-
-async def _forget(stack: Stack, thread: str) -> None:
-    """What retention does."""
-    async with Bus(stack.endpoints.nats_url, client_name="test") as bus:
-        subject = ThreadAddress("default", UUID(thread)).stored(bus.prefix)
-        await bus.client.jetstream().purge_stream("RUN_EVENTS", subject=subject)

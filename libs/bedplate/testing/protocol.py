@@ -7,10 +7,15 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import httpx
 import orjson
 from websockets.asyncio.client import ClientConnection
+
+from bedplate.bus.broker import Bus
+from bedplate.devstack.stack import Stack
+from bedplate_proto.subjects import ThreadAddress
 
 ALL = [
     *("values", "updates", "checkpoints", "messages", "tools", "lifecycle", "input", "tasks"),
@@ -96,3 +101,10 @@ async def ask(socket: ClientConnection, method: str, number: int = 1, **params: 
         while (frame := orjson.loads(await socket.recv()))["type"] == "event":
             before.append(frame)
     return frame, before
+
+
+async def forget(stack: Stack, thread: str) -> None:
+    """What retention does."""
+    async with Bus(stack.endpoints.nats_url, client_name="test") as bus:
+        subject = ThreadAddress("default", UUID(thread)).stored(bus.prefix)
+        await bus.client.jetstream().purge_stream("RUN_EVENTS", subject=subject)

@@ -209,8 +209,9 @@ class Runs:
         """Whether nothing but its end came after this number. Only the last run of a thread has its
         number in the rows."""
         row = await self._rows.one("find_ended_run", self._tenant, found.address.thread_id, None)
-        is_last = row is not None and row["run_id"] == found.address.run_id
-        return is_last and up_to_n >= row["events_n"] - 1
+        if row is None or row["run_id"] != found.address.run_id:
+            return False
+        return up_to_n >= row["events_n"] - 1
 
     async def ending(self, run_id: UUID) -> Ending:
         """How a run ended whose end event is lost. One that is gone was interrupted."""

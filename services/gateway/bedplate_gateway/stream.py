@@ -165,7 +165,9 @@ class Streams:
             return b""
         about = dumped({"run_id": str(found.address.run_id), "attempt": found.attempt})
         ending = await self._runs.ending(found.address.run_id)
-        told = [(EventName.METADATA, about.encode())] if after_n == 0 else []
+        told: list[tuple[str, bytes]] = []
+        if after_n == 0:
+            told.append((EventName.METADATA, about.encode()))
         if ending.values is not None:
             told.append((StreamMode.VALUES, ending.values))
         if ending.is_failure and ending.error is not None:

@@ -1,0 +1,207 @@
+"""What readers are told of a thread whose events are no longer kept."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import orjson
+import pytest
+from websockets.asyncio.client import connect
+
+from bedplate.devstack.stack import Stack
+from bedplate.testing.eventually import eventually
+from bedplate.testing.protocol import (
+    ALL,
+    PATIENCE_S,
+    address,
+    ask,
+    command,
+    forget,
+    history,
+    methods,
+    opened,
+    start,
+    state_of,
+    up_to_end,
+)
+
+
+def frames_of(text: str) -> list[tuple[str, Any, str | None]]:
+    """Name, data and id of each."""
+    found: list[tuple[str, Any, str | None]] = []
+    for block in text.split("\r\n\r\n"):
+        if block and not block.startswith(":"):
+            fields = dict(line.split(": ", 1) for line in block.split("\r\n"))
+            found.append((fields["event"], orjson.loads(fields["data"]), fields.get("id")))
+    return found
+
+
+# -- runs
+
+
+@pytest.fixture
+async def thread(http: httpx.AsyncClient) -> str:
+    return (await http.post("/threads", json={})).json()["thread_id"]
+
+
+async def finished(http: httpx.AsyncClient, thread: str, graph: str, given: Any) -> tuple[str, str]:
+    """The path of a resumable run that is over, and the id of its last event."""
+    order = {"assistant_id": graph, "input": given, "stream_resumable": True}
+    answer = await http.post(f"/threads/{thread}/runs/stream", json=order)
+    return answer.headers["content-location"], str(frames_of(answer.text)[-1][2])
+
+
+@pytest.mark.parametrize("start_at", ["-1", "-", "0"])
+async def test_a_join_from_the_start_gets_the_final_values_and_ends(
+    http: httpx.AsyncClient, stack: Stack, thread: str, start_at: str
+) -> None:
+    path, _ = await finished(http, thread, "steps", {"steps": 2})
+    await forget(stack, thread)
+    answer = await http.get(f"{path}/stream", headers={"Last-Event-ID": start_at})
+    (metadata, values) = frames_of(answer.text)
+    run = path.rsplit("/", 1)[-1]
+    assert metadata == ("metadata", {"run_id": run, "attempt": 1}, None)
+    assert (values[0], values[1]["log"]) == ("values", [1, 2])
+    narrowed = await http.get(
+        f"{path}/stream", params={"stream_mode": "updates"}, headers={"Last-Event-ID": start_at}
+    )
+    assert frames_of(narrowed.text) == [metadata]
+
+
+async def test_a_join_from_a_position_gets_what_it_has_not_seen(
+    http: httpx.AsyncClient, stack: Stack, thread: str
+) -> None:
+    path, last = await finished(http, thread, "steps", {"steps": 2})
+    await forget(stack, thread)
+    early = await http.get(f"{path}/stream", headers={"Last-Event-ID": "2-7"})
+    assert [name for name, _, _ in frames_of(early.text)] == ["values"]
+    late = await http.get(f"{path}/stream", headers={"Last-Event-ID": last})
+    assert (late.status_code, late.content) == (200, b"")
+
+
+async def test_a_join_of_a_failed_run_gets_its_error(
+    http: httpx.AsyncClient, stack: Stack, thread: str
+) -> None:
+    path, _ = await finished(http, thread, "raises", {"message": "boom"})
+    await forget(stack, thread)
+    answer = await http.get(f"{path}/stream", headers={"Last-Event-ID": "-1"})
+    assert frames_of(answer.text)[-1][:2] == ("error", {"error": "ValueError", "message": "boom"})
+    waited = await http.get(f"{path}/join")
+    assert waited.json() == {"__error__": {"error": "ValueError", "message": "boom"}}
+
+
+async def test_a_run_that_was_not_the_last_has_its_own_values(
+    http: httpx.AsyncClient, stack: Stack, thread: str
+) -> None:
+    first, _ = await finished(http, thread, "steps", {"steps": 1})
+    second, _ = await finished(http, thread, "steps", {"steps": 2})
+    await forget(stack, thread)
+    logs = []
+    for path in (first, second):
+        answer = await http.get(f"{path}/stream", headers={"Last-Event-ID": "-1"})
+        streamed = frames_of(answer.text)[-1][1]
+        assert (await http.get(f"{path}/join")).json() == streamed
+        logs.append(streamed["log"])
+    assert logs[0] == [1] and len(logs[1]) > 1
+
+
+# -- the thread stream
+
+
+async def up_to_done(http: httpx.AsyncClient, thread: str, last_event_id: str) -> list[Any]:
+    text = ""
+    headers = {"Last-Event-ID": last_event_id}
+    async with (
+        http.stream("GET", f"/threads/{thread}/stream", headers=headers) as answer,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        async for part in answer.aiter_text():
+            text += part
+            if "run_done" in text and text.endswith("\r\n\r\n"):
+                return frames_of(text)
+    raise AssertionError("the stream ended")
+
+
+async def test_the_thread_stream_tells_values_and_end_of_the_last_run(
+    http: httpx.AsyncClient, stack: Stack, thread: str
+) -> None:
+    await finished(http, thread, "steps", {"steps": 1})
+    path, last = await finished(http, thread, "steps", {"steps": 2})
+    run = path.rsplit("/", 1)[-1]
+    await forget(stack, thread)
+    for position in ("-", "2-7"):
+        values, done = await up_to_done(http, thread, position)
+        assert values[0] == "values" and values[1]["log"]
+        assert done[:2] == ("metadata", {"status": "run_done", "run_id": run})
+    # What the client has seen is not told again: neither values, nor the end.
+    assert await up_to_done(http, thread, last) == [done]
+    async with (
+        http.stream(
+            "GET", f"/threads/{thread}/stream", headers={"Last-Event-ID": str(done[2])}
+        ) as answer,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        assert await anext(answer.aiter_lines()) == ": heartbeat"
+
+
+async def test_a_thread_stream_from_now_on_tells_nothing_of_the_past(
+    http: httpx.AsyncClient, stack: Stack, thread: str
+) -> None:
+    await finished(http, thread, "steps", {"steps": 1})
+    await forget(stack, thread)
+    async with (
+        http.stream("GET", f"/threads/{thread}/stream") as answer,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        await finished(http, thread, "noop", {})
+        lines = answer.aiter_lines()
+        assert await anext(lines) == "event: metadata"
+        assert '"attempt":1' in await anext(lines)
+
+
+# -- the event-streaming protocol
+
+
+async def test_the_end_told_from_the_row_is_the_end_that_was_stored(
+    http: httpx.AsyncClient, stack: Stack
+) -> None:
+    thread = str(uuid4())
+    for graph in ("noop", "raises"):
+        await start(http, thread, graph, {})
+    whole = await history(http, thread, runs=2)
+    await forget(stack, thread)
+    assert (await history(http, thread))[-1] == whole[-1]
+
+
+async def test_a_thread_past_retention_shows_its_state_and_how_it_ended(
+    http: httpx.AsyncClient, stack: Stack, rows: Any
+) -> None:
+    thread = str(uuid4())
+    run = await start(http, thread, "approval", {"question": "still?"})
+    whole = await history(http, thread)
+
+    async def is_over() -> bool:
+        row = await rows.fetchrow("SELECT status FROM threads WHERE thread_id = $1", thread)
+        return row["status"] == "interrupted"
+
+    await eventually(is_over, within_s=PATIENCE_S)
+    await forget(stack, thread)
+    shown = await history(http, thread)
+    assert methods(shown) == ["input.requested", "values", "lifecycle"]
+    assert shown[-1] == whole[-1]
+    assert shown[-1]["event_id"] == f"synth:{run}:lc||interrupted"
+    assert await history(http, thread) == shown
+    # Whoever was cut off before the end, or has seen all but the end, is told of the end alone.
+    assert await history(http, thread, since=shown[-2]["seq"]) == shown[-1:]
+    async with connect(address(stack.url, thread)) as socket:
+        answer, _ = await ask(socket, "subscription.reconnect", channels=ALL, since=1)
+        assert answer["type"] == "error"
+        assert (answer["since"], answer["min_available_seq"]) == (1, whole[-1]["seq"] + 1)
+    one = shown[0]["params"]["data"]["interrupt_id"]
+    async with opened(http, thread, since=shown[-1]["seq"]) as events:
+        answer = await command(http, thread, "input.respond", interrupt_id=one, response="yes")
+        assert answer["type"] == "success"
+        assert state_of((await up_to_end(events))[-1]) == "completed"
