@@ -96,7 +96,8 @@ class Dispatch:
                 _sql["ticket_runs"], chosen, self._messages.ticket_subject
             )
         self._flush(given)
-        return Shared(len(given), is_crowded=len(rows) > len(chosen) or at_limit.is_any)
+        # Of each group no more were looked at than there was room for.
+        return Shared(len(given), is_crowded=len(rows) >= room or at_limit.is_any)
 
     async def _in_flight(self, connection: Any) -> InFlight:
         in_flight = InFlight()
