@@ -302,6 +302,43 @@ async def test_a_join_without_position_sees_what_comes_from_now_on(
     assert counts == [3, 4]
 
 
+async def test_readers_of_one_run_each_get_the_modes_they_ask_for(
+    http: httpx.AsyncClient, client: LangGraphClient, thread: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    run = await client.runs.create(
+        thread, "steps", input={"steps": 4, "gate": str(gate), "gate_at": 2},
+        stream_mode=["values", "updates", "tasks"], stream_resumable=True,
+    )  # fmt: skip
+    path = f"/threads/{thread}/runs/{run['run_id']}/stream"
+    wanted = [["values"], ["updates"], ["tasks", "updates"], []]
+
+    async def read(modes: list[str]) -> list[Frame]:
+        params = {"stream_mode": modes} if modes else {}
+        answer = await http.get(path, params=params, headers={"Last-Event-ID": "-1"})
+        return frames_of(answer.text)
+
+    async with asyncio.TaskGroup() as group:
+        readings = [group.create_task(read(modes)) for modes in wanted]
+        gate.touch()
+    *some, whole = (reading.result() for reading in readings)
+    for modes, frames in zip(wanted, some, strict=False):
+        assert frames == [frame for frame in whole if frame.name in {"metadata", *modes}]
+        assert {frame.name for frame in frames} == {"metadata", *modes}
+
+
+async def test_a_client_that_leaves_does_not_stop_its_run(
+    http: httpx.AsyncClient, client: LangGraphClient, thread: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    body = {"assistant_id": "steps", "input": {"steps": 2, "gate": str(gate), "gate_at": 1}}
+    async with http.stream("POST", f"/threads/{thread}/runs/stream", json=body) as answer:
+        run_id = answer.headers["content-location"].rsplit("/", 1)[-1]
+    gate.touch()
+    assert (await client.runs.join(thread, run_id))["log"] == [1, 2]
+    assert (await client.runs.get(thread, run_id))["status"] == "success"
+
+
 async def test_a_dropped_stream_is_taken_up_without_a_hole(
     http: httpx.AsyncClient, thread: str
 ) -> None:
