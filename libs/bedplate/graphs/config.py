@@ -10,14 +10,16 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bedplate.kernel.errors import Refused
 
 FILE_NAME = "langgraph.json"
+
+Model = TypeVar("Model", bound=BaseModel)
 
 # Keys that concern building an image or a vendor's cloud: right to have, without effect here.
 _BUILD_KEYS = frozenset(
@@ -42,8 +44,8 @@ _JAVASCRIPT = (".ts", ".mts", ".cts", ".js", ".mjs", ".cjs", ".tsx", ".jsx")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
-class GraphReference(BaseModel):
-    """Where a graph is: `name` in a Python file or in a module, never both."""
+class Reference(BaseModel):
+    """Where an object of the project is: `name` in a Python file or in a module, never both."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,6 +53,9 @@ class GraphReference(BaseModel):
     file: Path | None
     module: str | None
     name: str
+
+
+class GraphReference(Reference):
     description: str | None = None
 
 
@@ -82,26 +87,54 @@ class ProjectConfig(BaseModel):
 
 
 class Blocks(BaseModel):
-    """What a service that never imports a graph reads of the file."""
+    """What a service that never imports a graph is told: the file's blocks and the environment with
+    the file's variables, over which the process's own win."""
 
     model_config = ConfigDict(frozen=True)
 
     env: dict[str, str]
-    http: dict[str, Any]
-    webhooks: dict[str, Any]
+    store: Any
+    checkpointer: Any
+    auth: Any
+    http: Any
+    webhooks: Any
 
 
-def read_blocks(path: Path) -> Blocks:
-    """The same file as `load_config` reads, but its graphs need not be on this machine. Raises
-    Refused.
+def given_blocks(path: Path | None, environ: Mapping[str, str]) -> Blocks:
+    """The blocks of the file that `load_config` reads, whose graphs need not be on this machine. A
+    variable as `LANGGRAPH_STORE` (JSON) counts instead of the block. Raises Refused.
     """
-    file = (path / FILE_NAME if path.is_dir() else path).absolute()
-    document = _document(file)
-    return Blocks(
-        env=_env(document.get("env"), file),
-        http=_block(document.get("http"), "http", file),
-        webhooks=_block(document.get("webhooks"), "webhooks", file),
-    )
+    document: dict[str, Any] = {}
+    env = dict(environ)
+    if path is not None:
+        file = (path / FILE_NAME if path.is_dir() else path).absolute()
+        document = _document(file)
+        env = {**_env(document.get("env"), file), **environ}
+        document = {key: _block(document.get(key), key, file) for key in _BLOCKS}
+    given = {key: json_variable(f"LANGGRAPH_{key.upper()}", env) for key in _BLOCKS}
+    blocks = {
+        key: document.get(key, {}) if value is None else value for key, value in given.items()
+    }
+    return Blocks(env=env, **blocks)
+
+
+def json_variable(name: str, environ: Mapping[str, str]) -> Any:
+    """The value of a variable that holds JSON; None if it is empty or missing. Raises Refused."""
+    text = environ.get(name, "").strip()
+    try:
+        return json.loads(text) if text else None
+    except json.JSONDecodeError as error:
+        raise Refused(f"{name} is not valid JSON: {error}") from error
+
+
+def parsed_block(key: str, block: Any, model: type[Model]) -> Model:
+    """`block` as `model`. Raises Refused naming what is wrong in it."""
+    try:
+        return model.model_validate(block)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join([key, *map(str, first["loc"])])
+        raise Refused(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def load_config(path: Path) -> ProjectConfig:
@@ -160,6 +193,12 @@ def _reference(entry: Any, key: str, file: Path) -> GraphReference:
         raise Refused(f"{file.name}: '{key}.description' must be a text.")
     if key == "graphs.":
         raise Refused(f"{file.name}: a graph id in 'graphs' must not be empty.")
+    reference = reference_of(text, key, file)
+    return GraphReference(**reference.model_dump(), description=description)
+
+
+def reference_of(text: str, key: str, file: Path) -> Reference:
+    """What stands under `key` in the `langgraph.json` `file`, as a place. Raises Refused."""
     location, colon, name = text.rpartition(":")
     if not colon or not location or not name.isidentifier():
         raise Refused(
@@ -172,12 +211,10 @@ def _reference(entry: Any, key: str, file: Path) -> GraphReference:
         source = (file.parent / location).resolve()
         if not source.is_file():
             raise Refused(f"{file.name}: '{key}' names the file {source}, which does not exist.")
-        return GraphReference(
-            text=text, file=source, module=None, name=name, description=description
-        )
+        return Reference(text=text, file=source, module=None, name=name)
     if not _MODULE.fullmatch(location):
         raise Refused(f"{file.name}: '{key}' names {location!r}, which is no module name.")
-    return GraphReference(text=text, file=None, module=location, name=name, description=description)
+    return Reference(text=text, file=None, module=location, name=name)
 
 
 def _import_paths(entries: Any, file: Path) -> tuple[Path, ...]:

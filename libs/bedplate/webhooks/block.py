@@ -10,17 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from bedplate.graphs.config import read_blocks
+from bedplate.graphs.config import given_blocks, parsed_block
 from bedplate.kernel.errors import Refused
 
 from .rules import WITHOUT_BLOCK, UrlRules
-
-VARIABLE, HTTP_VARIABLE = "LANGGRAPH_WEBHOOKS", "LANGGRAPH_HTTP"
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _TEMPLATE = re.compile(r"\$\{\{(.*?)\}\}")
@@ -95,31 +91,9 @@ class Given:
 def given_block(file: Path | None, environ: Mapping[str, str]) -> Given:
     """`file` is a `langgraph.json`; variables win over it. Raises `Refused`, naming what is
     wrong."""
-    webhooks: Any = {}
-    http: Any = {}
-    environment = dict(environ)
-    if file is not None:
-        blocks = read_blocks(file)
-        webhooks, http = blocks.webhooks, blocks.http
-        environment = {**blocks.env, **environ}
-    webhooks = _variable_or(VARIABLE, environment, webhooks)
-    http = _variable_or(HTTP_VARIABLE, environment, http)
+    blocks = given_blocks(file, environ)
     # An empty `url` block is one: the strict defaults count.
-    try:
-        block = WebhooksBlock.model_validate(webhooks)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(["webhooks", *map(str, first["loc"])])
-        raise Refused(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+    block = parsed_block("webhooks", blocks.webhooks, WebhooksBlock)
+    http = blocks.http
     is_disabled = isinstance(http, dict) and bool(http.get("disable_webhooks", False))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-    return Given(block, environment, is_enabled=not is_disabled)
-
-
-def _variable_or(name: str, environment: Mapping[str, str], otherwise: Any) -> Any:
-    text = environment.get(name, "").strip()
-    if not text:
-        return otherwise
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise Refused(f"{name} is not valid JSON: {error}") from error
+    return Given(block, blocks.env, is_enabled=not is_disabled)
