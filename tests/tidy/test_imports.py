@@ -26,7 +26,7 @@ ANYTHING = {"*"}
 # Package -> what it may import besides itself and the standard library, by longest prefix.
 MAY_IMPORT: dict[str, set[str]] = {
     "bedplate_proto": {"pydantic"},
-    "bedplate.kernel": {"bedplate_proto.vocabulary"},
+    "bedplate.kernel": {"bedplate_proto.vocabulary", "croniter"},
     "bedplate.sql": {"bedplate.kernel.errors"},
     "bedplate.ledger": PROTO | PLAIN | {"bedplate.kernel", "bedplate.sql", "asyncpg"},
     "bedplate.bus": PROTO
