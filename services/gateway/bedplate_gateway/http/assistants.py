@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .. import shapes
+from ..access import rules
 from ..assistants import Assistants
 from ..errors import Unprocessable
 from ..forms import AssistantCreate, AssistantFilter, AssistantSearch, AssistantUpdate
@@ -65,32 +66,43 @@ class AssistantPaths:
         one = "/assistants/{assistant_id}"
         return [
             Path("POST", "/assistants", self.create, "Make an assistant of a graph.", TAG,
+                 rule=rules.ASSISTANTS_CREATE.with_body,
                  answer=shapes.Assistant, body=AssistantCreate,
                  errors=(400, 404, 409, 413, 422, 503)),
             Path("POST", "/assistants/search", self.search, "Assistants that fit a filter.", TAG,
+                 rule=rules.ASSISTANTS_SEARCH.with_body,
                  answer=shapes.Assistant, is_list=True, body=AssistantSearch, headers=PAGING,
                  errors=(413, 422, 503)),
             Path("POST", "/assistants/count", self.count, "How many assistants fit a filter.", TAG,
+                 rule=rules.ASSISTANTS_SEARCH.with_body,
                  answer={"type": "integer"}, body=AssistantFilter, errors=(413, 422, 503)),
-            Path("GET", one, self.get, "An assistant.", TAG, answer=shapes.Assistant,
+            Path("GET", one, self.get, "An assistant.", TAG,
+                 rule=rules.ASSISTANTS_READ, answer=shapes.Assistant,
                  errors=(404, 422, 503)),
             Path("PATCH", one, self.update, "Change an assistant: its next version.", TAG,
+                 rule=rules.ASSISTANTS_UPDATE.with_body,
                  answer=shapes.Assistant, body=AssistantUpdate, errors=(400, 404, 413, 422, 503)),
             Path("DELETE", one, self.delete, "Remove an assistant; its runs in flight stop.", TAG,
+                 rule=rules.ASSISTANTS_DELETE.with_body,
                  status=204, errors=(404, 422, 503),
                  query=(Query("delete_threads", {"type": "boolean", "default": False},
                               "Also the threads that were last run with it."),)),
-            Path("GET", f"{one}/graph", self.graph, "Nodes and edges.", TAG, answer=shapes.Graph,
+            Path("GET", f"{one}/graph", self.graph, "Nodes and edges.", TAG,
+                 rule=rules.ASSISTANTS_READ, answer=shapes.Graph,
                  errors=(400, 404, 422, 503),
                  query=(Query("xray", {"anyOf": [{"type": "boolean"},
                                                  {"type": "integer", "minimum": 1}]},
                               "Expand subgraphs, or so many levels of them."),)),
             Path("GET", f"{one}/schemas", self.schemas, "JSON Schemas of input, output, state.",
-                 TAG, answer=shapes.Schemas, errors=(400, 404, 422, 503)),
+                 TAG,
+                 rule=rules.ASSISTANTS_READ, answer=shapes.Schemas, errors=(400, 404, 422, 503)),
             Path("GET", f"{one}/subgraphs", self.subgraphs, "Schemas of subgraphs by namespace.",
-                 TAG, answer={"type": "object"}, query=(_RECURSE,), errors=(400, 404, 422, 503)),
+                 TAG,
+                 rule=rules.ASSISTANTS_READ, answer={"type": "object"}, query=(_RECURSE,),
+                 errors=(400, 404, 422, 503)),
             Path("GET", f"{one}/subgraphs/{{namespace}}", self.subgraphs,
                  "Schemas of one subgraph; empty if there is none.", TAG,
+                 rule=rules.ASSISTANTS_READ,
                  answer={"type": "object"}, query=(_RECURSE,), errors=(400, 404, 422, 503)),
         ]  # fmt: skip
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from bedplate.kernel.errors import Refused
 
 from .. import shapes
+from ..access import rules
 from ..item_forms import ItemKey, ItemPut, ItemSearch, NamespaceList
 from ..items import Items
 from .answers import json_answer, nothing
@@ -53,9 +54,11 @@ class ItemPaths:
     def table(self) -> list[Path]:
         errors = (400, 413, 422, 503)
         return [
-            Path("PUT", "/store/items", self.put, "Write an item.", TAG, status=204, body=ItemPut,
+            Path("PUT", "/store/items", self.put, "Write an item.", TAG,
+                 rule=rules.STORE_PUT.with_body, status=204, body=ItemPut,
                  errors=errors),
             Path("GET", "/store/items", self.get, "An item, or null.", TAG,
+                 rule=rules.STORE_GET.with_body,
                  answer={"anyOf": [{"$ref": "#/components/schemas/Item"}, {"type": "null"}]},
                  errors=(400, 422, 503), query=(
                      Query("namespace", {"type": "string"}, "Labels joined by periods.",
@@ -63,9 +66,12 @@ class ItemPaths:
                      Query("key", {"type": "string"}, "Its key.", is_required=True),
                      Query("refresh_ttl", {"type": "boolean"}, "Whether reading prolongs it."))),
             Path("DELETE", "/store/items", self.delete, "Remove an item, if there is one.", TAG,
+                 rule=rules.STORE_DELETE.with_body,
                  status=204, body=ItemKey, errors=errors),
             Path("POST", "/store/items/search", self.search, "Items below a namespace.", TAG,
+                 rule=rules.STORE_SEARCH.with_body,
                  answer=shapes.FoundItems, body=ItemSearch, errors=errors),
             Path("POST", "/store/namespaces", self.namespaces, "Namespaces that have items.", TAG,
+                 rule=rules.STORE_LIST_NAMESPACES.with_body,
                  answer=shapes.Namespaces, body=NamespaceList, errors=errors),
         ]  # fmt: skip

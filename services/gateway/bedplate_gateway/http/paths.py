@@ -9,8 +9,11 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
+from starlette.routing import Match, Route, WebSocketRoute
 from starlette.types import Scope
+from starlette.websockets import WebSocket
+
+from ..access.rules import Rule
 
 Handler = Callable[[Request], Awaitable[Response]]
 Shape = type[BaseModel] | Mapping[str, Any] | None
@@ -47,13 +50,39 @@ class Path:
     errors: Sequence[int] = ()
     others: Mapping[int, str] = field(default_factory=dict[int, str])
     """Further good answers without a body."""
+    rule: Rule | None = None
+    """What it needs; None is refused where authentication is configured."""
 
     def route(self) -> Route:
-        return _Route(self.path, self.handler, methods=[self.method])
+        route = _Route(self.path, self.handler, methods=[self.method])
+        route.rule = self.rule
+        return route
+
+
+@dataclass(frozen=True)
+class SocketPath:
+    """A websocket of the API."""
+
+    path: str
+    handler: Callable[[WebSocket], Awaitable[None]]
+    rule: Rule | None = None
+
+    def route(self) -> WebSocketRoute:
+        return _SocketRoute(self.path, self.handler, self.rule)
+
+
+class _SocketRoute(WebSocketRoute):
+    def __init__(
+        self, path: str, handler: Callable[[WebSocket], Awaitable[None]], rule: Rule | None
+    ) -> None:
+        super().__init__(path, handler)
+        self.rule = rule
 
 
 class _Route(Route):
     """Tells the request which pattern it met, for the metrics."""
+
+    rule: Rule | None = None
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, found = super().matches(scope)

@@ -8,7 +8,6 @@ from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bedplate.chassis.log import bound, get_logger
@@ -16,6 +15,7 @@ from bedplate.chassis.tasks import Tasks
 from bedplate.kernel.errors import BedplateError, Refused
 
 from .. import shapes
+from ..access import rules
 from ..checking import checked
 from ..errors import Unprocessable
 from ..following import Pause
@@ -31,7 +31,7 @@ from ..stream import CutOff, Flow
 from .answers import EVENT_STREAM, STREAM_HEADERS, FlowResponse, json_answer
 from .body import body_of, path_id
 from .errors import status_of
-from .paths import Path, Query
+from .paths import Path, Query, SocketPath
 
 log = get_logger()
 
@@ -122,11 +122,14 @@ class ProtocolPaths:
             Path(
                 "POST", "/threads/{thread_id}/commands", self.command,
                 "A command: run.start, input.respond or agent.getTree. 200 also when it fails.",
-                TAG, body=shapes.Command, answer=shapes.CommandAnswer, errors=(400, 413, 422),
+                TAG,
+                rule=rules.SIGNED_IN, body=shapes.Command, answer=shapes.CommandAnswer,
+                errors=(400, 413, 422),
             ),
             Path(
                 "POST", EVENTS, self.events,
                 "A thread's events, stored ones first; it never ends. Also as a websocket.", TAG,
+                rule=rules.THREADS_READ,
                 body=Subscription, answer={"type": "string"}, media="text/event-stream",
                 query=(Query("Last-Event-ID", {"type": "integer"}, "The same as `since`.",
                              place="header"),),
@@ -134,8 +137,8 @@ class ProtocolPaths:
             ),
         ]  # fmt: skip
 
-    def sockets(self) -> list[WebSocketRoute]:
-        return [WebSocketRoute(EVENTS, self.socket)]
+    def sockets(self) -> list[SocketPath]:
+        return [SocketPath(EVENTS, self.socket, rule=rules.THREADS_READ)]
 
 
 async def _frames(opened: OpenThread, view: View) -> AsyncGenerator[bytes]:

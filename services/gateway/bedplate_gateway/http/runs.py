@@ -17,6 +17,7 @@ from bedplate_proto.subjects import RunAddress
 from bedplate_proto.vocabulary import CancelAction, StreamMode
 
 from .. import shapes
+from ..access import rules
 from ..checking import checked
 from ..errors import Unprocessable
 from ..forms import RUN_FIELDS, RunBatch, RunCreate, RunList, RunsCancel
@@ -177,22 +178,24 @@ class RunPaths:
         return FlowResponse(flow, self._abandoned, media_type=JSON, headers=headers)
 
     def table(self) -> list[Path]:
-        run = "/threads/{thread_id}/runs/{run_id}"
         return [
             *_creations("/threads/{thread_id}/runs", "on a thread", self),
             *_creations("/runs", "on a thread of its own", self),
             Path(
                 "POST", "/runs/batch", self.create_batch,
                 "Start runs on threads of their own: all of them, or none.", TAG,
+                rule=rules.THREADS_CREATE_RUN.with_body,
                 body=RunBatch, answer=shapes.Run, is_list=True, errors=(400, 404, 413, 422, 503),
             ),
             Path(
                 "POST", "/runs/cancel", self.cancel_many, "Stop several runs.", TAG,
+                rule=rules.THREADS_UPDATE.with_body,
                 body=RunsCancel, status=204, query=(_ACTION,), errors=(400, 404, 413, 422, 503),
             ),
             Path(
                 "GET", "/threads/{thread_id}/runs", self.list,
                 "A thread's runs, newest first.", TAG,
+                rule=rules.THREADS_SEARCH,
                 answer=shapes.Run, is_list=True, errors=(400, 404, 422, 503), query=(
                     Query("limit", {"type": "integer", "minimum": 1, "maximum": 1000,
                                     "default": 10}, "How many at most."),
@@ -203,39 +206,52 @@ class RunPaths:
                           "Only these fields."),
                 ),
             ),
-            Path(
-                "GET", run, self.get, "A run.", TAG, answer=shapes.Run, errors=(404, 422, 503),
-            ),
-            Path(
-                "DELETE", run, self.delete,
-                "Remove a run and what it saved; a running one is stopped first.", TAG,
-                status=204, errors=(404, 409, 422, 503),
-            ),
-            Path(
-                "GET", f"{run}/join", self.join, "A run's result, as soon as there is one.", TAG,
-                answer={}, query=(_DISCONNECT,), headers=_PLACES, errors=(404, 422, 503),
-            ),
-            Path(
-                "GET", f"{run}/stream", self.join_stream, "A run's events.", TAG,
-                answer={"type": "string"}, media="text/event-stream", query=_JOIN_QUERY,
-                headers=_PLACES, errors=(404, 422, 503),
-            ),
-            Path(
-                "GET", "/runs/{run_id}/stream", self.join_stream, "A stateless run's events.", TAG,
-                answer={"type": "string"}, media="text/event-stream", query=_JOIN_QUERY,
-                headers=_PLACES, errors=(404, 422, 503),
-            ),
-            Path(
-                "POST", f"{run}/cancel", self.cancel, "Stop a run.", TAG,
-                answer={"type": "object"}, others={202: "It was told to stop (without `wait`)."},
-                query=(
-                    Query("wait", {"type": "boolean", "default": False},
-                          "Answer when it has really stopped."),
-                    _ACTION,
-                ),
-                errors=(404, 422, 503),
-            ),
+            *_of_one(self),
         ]  # fmt: skip
+
+
+def _of_one(paths: RunPaths) -> list[Path]:
+    run = "/threads/{thread_id}/runs/{run_id}"
+    return [
+        Path(
+            "GET", run, paths.get, "A run.", TAG,
+            rule=rules.THREADS_READ, answer=shapes.Run, errors=(404, 422, 503),
+        ),
+        Path(
+            "DELETE", run, paths.delete,
+            "Remove a run and what it saved; a running one is stopped first.", TAG,
+            rule=rules.THREADS_DELETE,
+            status=204, errors=(404, 409, 422, 503),
+        ),
+        Path(
+            "GET", f"{run}/join", paths.join, "A run's result, as soon as there is one.", TAG,
+            rule=rules.THREADS_READ,
+            answer={}, query=(_DISCONNECT,), headers=_PLACES, errors=(404, 422, 503),
+        ),
+        Path(
+            "GET", f"{run}/stream", paths.join_stream, "A run's events.", TAG,
+            rule=rules.THREADS_READ,
+            answer={"type": "string"}, media="text/event-stream", query=_JOIN_QUERY,
+            headers=_PLACES, errors=(404, 422, 503),
+        ),
+        Path(
+            "GET", "/runs/{run_id}/stream", paths.join_stream, "A stateless run's events.", TAG,
+            rule=rules.THREADS_READ,
+            answer={"type": "string"}, media="text/event-stream", query=_JOIN_QUERY,
+            headers=_PLACES, errors=(404, 422, 503),
+        ),
+        Path(
+            "POST", f"{run}/cancel", paths.cancel, "Stop a run.", TAG,
+            rule=rules.THREADS_UPDATE.with_body,
+            answer={"type": "object"}, others={202: "It was told to stop (without `wait`)."},
+            query=(
+                Query("wait", {"type": "boolean", "default": False},
+                      "Answer when it has really stopped."),
+                _ACTION,
+            ),
+            errors=(404, 422, 503),
+        ),
+    ]  # fmt: skip
 
 
 def _creations(path: str, where: str, paths: RunPaths) -> list[Path]:
@@ -244,14 +260,17 @@ def _creations(path: str, where: str, paths: RunPaths) -> list[Path]:
     return [
         Path(
             "POST", path, paths.create, f"Start a run {where}.", TAG,
+            rule=rules.THREADS_CREATE_RUN.with_body,
             answer=shapes.Run, headers=place, **common,
         ),
         Path(
             "POST", f"{path}/stream", paths.stream, f"Start a run {where}; its events.", TAG,
+            rule=rules.THREADS_CREATE_RUN.with_body,
             answer={"type": "string"}, media="text/event-stream", headers=_PLACES, **common,
         ),
         Path(
             "POST", f"{path}/wait", paths.wait, f"Start a run {where}; its result.", TAG,
+            rule=rules.THREADS_CREATE_RUN.with_body,
             answer={}, headers=_PLACES, **common,
         ),
     ]  # fmt: skip

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from starlette.routing import WebSocketRoute
 
 from .errors import answer_errors
 from .middleware import Answered, Requests
-from .paths import Path
+from .paths import Path, SocketPath
 
 # A browser that cannot read Location cannot take up a stream again.
 _EXPOSED = (
@@ -25,7 +24,7 @@ _EXPOSED = (
 
 def site(
     paths: Sequence[Path],
-    sockets: Sequence[WebSocketRoute],
+    sockets: Sequence[SocketPath],
     answered: Answered,
     *,
     cors_origins: Sequence[str],
@@ -36,7 +35,7 @@ def site(
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.body_bytes_max = body_bytes_max
     app.router.routes.extend(path.route() for path in paths)
-    app.router.routes.extend(sockets)
+    app.router.routes.extend(socket.route() for socket in sockets)
     answer_errors(app)
     # The last one added is the outermost.
     app.add_middleware(Requests, answered=answered)

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from bedplate.chassis.metrics import Metrics
 
 from .. import shapes
+from ..access import rules
 from ..json_text import dumped
 from ..system import System
 from .answers import json_answer
@@ -78,17 +79,23 @@ class SystemPaths:
         check = Query("check_db", {"type": "boolean", "default": False}, "Also ask PostgreSQL.")
         return [
             Path("GET", "/ok", self.ok, "Whether the server works.", TAG,
+                 rule=rules.OPEN,
                  answer=shapes.Health, query=(check,), errors=(500,)),
             Path("GET", "/", self.ok, "The same.", TAG,
+                 rule=rules.SIGNED_IN,
                  answer=shapes.Health, query=(check,), errors=(500,)),
             Path("GET", "/info", self.info, "Version and what is served.", TAG,
+                 rule=rules.SIGNED_IN,
                  answer=shapes.ServerInfo),
-            Path("GET", "/metrics", self.metrics, "Measurements.", TAG, answer={"type": "string"},
+            Path("GET", "/metrics", self.metrics, "Measurements.", TAG,
+                 rule=rules.OPEN, answer={"type": "string"},
                  media="text/plain", errors=(422, 503), query=(
                      Query("format", {"type": "string", "enum": ["prometheus", "json"],
                                       "default": "prometheus"}, "Which form."),)),
             Path("GET", "/docs", self.docs, "This API, for people.", TAG,
+                 rule=rules.OPEN,
                  answer={"type": "string"}, media="text/html"),
             Path("GET", "/openapi.json", self.openapi, "This document.", TAG,
+                 rule=rules.OPEN,
                  answer={"type": "object"}),
         ]  # fmt: skip

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from bedplate.chassis.tasks import Tasks
 
+from ..access import rules
 from ..checking import checked
 from ..thread_stream import Asked, ThreadMode, ThreadStreams
 from .answers import EVENT_STREAM, STREAM_HEADERS, FlowResponse
@@ -44,6 +45,7 @@ class ThreadStreamPaths:
             Path(
                 "GET", "/threads/{thread_id}/stream", self.join,
                 "Events of all runs of a thread, as they come; it never ends.", TAG,
+                rule=rules.THREADS_READ,
                 answer={"type": "string"}, media="text/event-stream",
                 query=(
                     Query("stream_modes", modes,

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .. import shapes
+from ..access import rules
 from ..checking import checked
 from ..errors import Unprocessable
 from ..forms import (
@@ -123,46 +124,68 @@ class ThreadPaths:
     def table(self) -> list[Path]:
         thread = "/threads/{thread_id}"
         return [
-            Path("POST", "/threads", self.create, "Make a thread.", TAG, answer=shapes.Thread,
+            Path("POST", "/threads", self.create, "Make a thread.", TAG,
+                 rule=rules.THREADS_CREATE.with_body, answer=shapes.Thread,
                  body=ThreadCreate, errors=(400, 409, 413, 422, 503)),
             Path("POST", "/threads/search", self.search, "Threads that fit a filter.", TAG,
+                 rule=rules.THREADS_SEARCH.with_body,
                  answer=shapes.Thread, is_list=True, body=ThreadSearch, headers=PAGING,
                  errors=(413, 422, 503)),
             Path("POST", "/threads/count", self.count, "How many threads fit a filter.", TAG,
+                 rule=rules.THREADS_SEARCH.with_body,
                  answer={"type": "integer"}, body=ThreadFilter, errors=(413, 422, 503)),
             Path("POST", "/threads/prune", self.prune,
                  "Remove threads, or all of their checkpoints but the newest.", TAG,
+                 rule=rules.THREADS_DELETE.with_body,
                  answer=shapes.Pruned, body=ThreadPrune, errors=(409, 413, 422, 503)),
-            Path("GET", thread, self.get, "A thread.", TAG, answer=shapes.Thread,
+            Path("GET", thread, self.get, "A thread.", TAG,
+                 rule=rules.THREADS_READ, answer=shapes.Thread,
                  errors=(404, 422, 503), query=(
                      Query("include", {"type": "string", "enum": ["ttl"]},
                            "`ttl`: when the thread expires."),)),
             Path("PATCH", thread, self.update,
                  "Merge metadata, key by key; `Prefer: return=minimal` for an empty answer.", TAG,
+                 rule=rules.THREADS_UPDATE.with_body,
                  answer=shapes.Thread, body=ThreadPatch, others={204: "Done."},
                  query=(Query("Prefer", {"type": "string"}, "`return=minimal`", place="header"),),
                  errors=(404, 413, 422, 503)),
             Path("DELETE", thread, self.delete, "Remove a thread with everything in it.", TAG,
+                 rule=rules.THREADS_DELETE,
                  status=204, errors=(404, 422, 503)),
             Path("POST", f"{thread}/copy", self.copy, "Copy a thread with its checkpoints.", TAG,
+                 rule=rules.THREADS_CREATE.with_body,
                  answer=shapes.Thread, errors=(404, 422, 503)),
-            Path("GET", f"{thread}/state", self.state, "A thread's newest state.", TAG,
-                 answer=shapes.ThreadState, query=(_SUBGRAPHS,), errors=(400, 404, 422, 503)),
-            Path("POST", f"{thread}/state", self.update_state,
-                 "Change the state as if a node had.", TAG,
-                 answer=shapes.StateUpdated, body=StateUpdate,
-                 errors=(400, 404, 409, 413, 422, 503)),
-            Path("POST", f"{thread}/state/checkpoint", self.state_at, "The state at a checkpoint.",
-                 TAG, answer=shapes.ThreadState, body=StateAt, errors=(400, 404, 413, 422, 503)),
-            Path("GET", f"{thread}/state/{{checkpoint_id}}", self.state,
-                 "The state at a checkpoint.", TAG,
-                 answer=shapes.ThreadState, query=(_SUBGRAPHS,), errors=(400, 404, 422, 503)),
-            Path("GET", f"{thread}/history", self.history, "States, newest first.", TAG,
-                 answer=shapes.ThreadState, is_list=True, errors=(400, 404, 422, 503), query=(
-                     Query("limit", {"type": "integer", "minimum": 1, "maximum": 1000,
-                                     "default": 1}, "How many at most."),
-                     Query("before", {"type": "string"}, "Older than this checkpoint."))),
-            Path("POST", f"{thread}/history", self.search_history, "States, newest first.", TAG,
-                 answer=shapes.ThreadState, is_list=True, body=HistoryRead,
-                 errors=(400, 404, 413, 422, 503)),
+            *_of_states(self),
         ]  # fmt: skip
+
+
+def _of_states(paths: ThreadPaths) -> list[Path]:
+    thread = "/threads/{thread_id}"
+    return [
+        Path("GET", f"{thread}/state", paths.state, "A thread's newest state.", TAG,
+             rule=rules.THREADS_READ,
+             answer=shapes.ThreadState, query=(_SUBGRAPHS,), errors=(400, 404, 422, 503)),
+        Path("POST", f"{thread}/state", paths.update_state,
+             "Change the state as if a node had.", TAG,
+             rule=rules.THREADS_UPDATE,
+             answer=shapes.StateUpdated, body=StateUpdate,
+             errors=(400, 404, 409, 413, 422, 503)),
+        Path("POST", f"{thread}/state/checkpoint", paths.state_at, "The state at a checkpoint.",
+             TAG,
+             rule=rules.THREADS_READ, answer=shapes.ThreadState, body=StateAt,
+             errors=(400, 404, 413, 422, 503)),
+        Path("GET", f"{thread}/state/{{checkpoint_id}}", paths.state,
+             "The state at a checkpoint.", TAG,
+             rule=rules.THREADS_READ,
+             answer=shapes.ThreadState, query=(_SUBGRAPHS,), errors=(400, 404, 422, 503)),
+        Path("GET", f"{thread}/history", paths.history, "States, newest first.", TAG,
+             rule=rules.THREADS_READ,
+             answer=shapes.ThreadState, is_list=True, errors=(400, 404, 422, 503), query=(
+                 Query("limit", {"type": "integer", "minimum": 1, "maximum": 1000,
+                                 "default": 1}, "How many at most."),
+                 Query("before", {"type": "string"}, "Older than this checkpoint."))),
+        Path("POST", f"{thread}/history", paths.search_history, "States, newest first.", TAG,
+             rule=rules.THREADS_READ,
+             answer=shapes.ThreadState, is_list=True, body=HistoryRead,
+             errors=(400, 404, 413, 422, 503)),
+    ]  # fmt: skip

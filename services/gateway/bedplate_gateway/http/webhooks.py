@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .. import shapes
+from ..access import rules
 from ..checking import checked
 from ..webhooks import STATUSES, DeliveryList, Webhooks
 from .answers import json_answer
@@ -37,6 +38,7 @@ class WebhookPaths:
         return [
             Path(
                 "GET", "/webhooks/deliveries", self.list, "Deliveries, newest first.", TAG,
+                rule=rules.THREADS_SEARCH.with_body,
                 answer=shapes.Delivery, is_list=True, errors=(422, 503), query=(
                     Query("status", {"type": "string", "enum": [*STATUSES]},
                           "Only these; `dead` were given up."),
@@ -47,9 +49,11 @@ class WebhookPaths:
                     Query("offset", {"type": "integer", "minimum": 0, "default": 0}, "From where."),
                 ),
             ),
-            Path("GET", one, self.get, "A delivery.", TAG, answer=shapes.Delivery,
+            Path("GET", one, self.get, "A delivery.", TAG,
+                 rule=rules.THREADS_READ, answer=shapes.Delivery,
                  errors=(404, 422, 503)),
             Path("POST", f"{one}/redeliver", self.redeliver,
                  "Try a delivery again, now, with all its retries.", TAG,
+                 rule=rules.THREADS_UPDATE,
                  answer=shapes.Delivery, errors=(404, 409, 422, 503)),
         ]  # fmt: skip

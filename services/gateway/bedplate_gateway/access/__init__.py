@@ -1,0 +1,1 @@
+"""Who may do what: the project's `auth.path` on every route and socket."""
