@@ -32,6 +32,8 @@ from bedplate.ledger import (
     make_pool,
 )
 from bedplate.ledger.runs import EXHAUSTED_ERROR
+from bedplate_proto import subjects
+from bedplate_proto.runs import ThreadFreed
 from bedplate_proto.subjects import RunAddress
 
 # Compose and Kubernetes start everything at once; the servers may take a while.
@@ -118,7 +120,9 @@ class Backbone:
 
 
 async def end_lost_run(bus: Bus, run: Lost) -> None:
-    """Write the last events of a run whose attempts all died, for whoever reads along."""
+    """Write the last events of a run whose attempts all died, for whoever reads along; it is its
+    thread's next run's turn."""
+    await bus.hint(subjects.THREAD_FREED, ThreadFreed(thread_id=run.thread_id))
     await close_events(
         bus,
         RunAddress(run.tenant, run.thread_id, run.run_id),

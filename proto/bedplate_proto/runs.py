@@ -166,7 +166,15 @@ class DeleteRunAnswer(Message):
 
 
 class SchedulerPoke(Message):
-    """A hint: there is room for tickets. May be lost; the schedulers look by themselves, later."""
+    """A hint: there is room for tickets, or for runs, while some wait. May be lost; the schedulers
+    look by themselves, later."""
+
+
+class ThreadFreed(Message):
+    """A hint: a thread has runs that wait, and none that is current. May be lost; the schedulers
+    look by themselves, later."""
+
+    thread_id: UUID
 
 
 class RunSignal(Message):

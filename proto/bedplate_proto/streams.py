@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .subjects import DEFAULT_PREFIX, SCHEDULER, WEBHOOKS, Subject
+from .subjects import DEFAULT_PREFIX, Subject
 
 MIB = 1024 * 1024
 HOUR_S = 3600.0
@@ -124,22 +124,5 @@ EXECUTORS = Consumer(
     ack_pending_max=10_000,
     deliver_max=-1,
 )
-SCHEDULERS = Consumer(
-    stream="LIFECYCLE",
-    name=SCHEDULER,
-    filter="lc.*.run.finished",
-    ack_wait_s=30.0,
-    ack_pending_max=5_000,
-    deliver_max=20,
-)
-WEBHOOK_DISPATCHERS = Consumer(
-    stream="LIFECYCLE",
-    name=WEBHOOKS,
-    filter="lc.*.run.finished",
-    ack_wait_s=30.0,
-    ack_pending_max=5_000,
-    # The fact only wakes: what is due stands in PostgreSQL.
-    deliver_max=3,
-)
 
-CONSUMERS: tuple[Consumer, ...] = (EXECUTORS, SCHEDULERS, WEBHOOK_DISPATCHERS)
+CONSUMERS: tuple[Consumer, ...] = (EXECUTORS,)

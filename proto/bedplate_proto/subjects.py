@@ -117,10 +117,14 @@ RUN_FINISHED = Subject(
     Kind.FACT,
     runs.RunFinished,
     EXECUTOR,
-    (SCHEDULER, WEBHOOKS, TRACER, OUTSIDE),
+    (TRACER, OUTSIDE),
 )
 RUN_SIGNAL = Subject("sig.{run}", Kind.HINT, runs.RunSignal, SCHEDULER, (EXECUTOR,))
 SCHEDULER_POKE = Subject(f"wake.{SCHEDULER}", Kind.HINT, runs.SchedulerPoke, EXECUTOR, (SCHEDULER,))
+THREAD_FREED = Subject(
+    f"wake.{SCHEDULER}.thread", Kind.HINT, runs.ThreadFreed, EXECUTOR, (SCHEDULER,)
+)
+WEBHOOK_POKE = Subject(f"wake.{WEBHOOKS}", Kind.HINT, webhooks.WebhookPoke, EXECUTOR, (WEBHOOKS,))
 GATEWAY_POKE = Subject(f"wake.{GATEWAY}", Kind.HINT, threads.GatewayPoke, GATEWAY, (GATEWAY,))
 STATE_CHANGED = Subject(
     f"wake.{GATEWAY}.state", Kind.HINT, threads.StateChanged, GATEWAY, (GATEWAY,)

@@ -15,3 +15,7 @@ class Redeliver(Message):
 
     tenant: str
     delivery_id: UUID
+
+
+class WebhookPoke(Message):
+    """A hint: a delivery is due. May be lost; the dispatchers look by themselves, later."""

@@ -73,10 +73,11 @@ class Listen:
 
 @dataclass(frozen=True)
 class Hint:
-    """`verb` is told each time, in every replica; may be lost. Its message is passed on."""
+    """`verb` is told each time, in every replica, or in one of them if `is_shared`; may be lost."""
 
     subject: Subject
     verb: Verb
+    is_shared: bool = False
 
 
 Route = Order | Listen | Hint
@@ -152,9 +153,12 @@ class Served:
                     no_reply=True,
                 )
                 subscribe(self._answering(subject, verb, workers=workers))
-            case Hint(subject, verb):
+            case Hint(subject, verb, is_shared):
                 subscribe = self._broker.subscriber(
-                    subject.everywhere(prefix), decoder=_whole, no_reply=True
+                    subject.everywhere(prefix),
+                    queue=self._service if is_shared else "",
+                    decoder=_whole,
+                    no_reply=True,
                 )
                 subscribe(self._hinted(subject, verb))
             case Listen(subject, consumer, verb, workers):

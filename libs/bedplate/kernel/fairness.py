@@ -86,10 +86,6 @@ class Full:
     assistants: list[UUID]
     users: list[str]
 
-    @property
-    def is_any(self) -> bool:
-        return bool(self.tenants or self.assistants or self.users)
-
 
 def full(in_flight: InFlight, limits: Limits) -> Full:
     """Users are named without their tenant: `share_out` still looks at each run."""

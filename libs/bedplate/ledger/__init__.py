@@ -14,7 +14,7 @@ run, outbox.
 
 from .admissions import Admissions, Admitted, Stopped
 from .connect import NOT_THERE_YET, make_pool
-from .dispatch import Dispatch, Queue, Shared, Turn
+from .dispatch import Dispatch, Queue, Turn
 from .messages import Finish, Messages
 from .moves import (
     Applied,
@@ -53,7 +53,6 @@ __all__ = [
     "Publish",
     "Queue",
     "Renewal",
-    "Shared",
     "Stopped",
     "Superseded",
     "Threads",

@@ -33,14 +33,6 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What sharing out found: tickets given, and whether ready runs may be left."""
-
-    tickets: int
-    is_crowded: bool
-
-
-@dataclass(frozen=True)
 class Queue:
     """The ready runs of one fairness group."""
 
@@ -77,15 +69,15 @@ class Dispatch:
         self._flush([row])
         return Turn(is_ready=False)
 
-    async def share_out(self) -> Shared:
-        """Give tickets to ready runs, as far as there is room."""
+    async def share_out(self) -> int:
+        """Give tickets to ready runs, as far as there is room; how many."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _SHARING_LOCK)
             limits = self._limits
             queued = await connection.fetchval(_sql["count_queued"], limits.tickets)
             room = limits.tickets - queued
             if room <= 0:
-                return Shared(0, is_crowded=True)
+                return 0
             in_flight = await self._in_flight(connection)
             at_limit = full(in_flight, limits)
             rows = await connection.fetch(
@@ -96,8 +88,7 @@ class Dispatch:
                 _sql["ticket_runs"], chosen, self._messages.ticket_subject
             )
         self._flush(given)
-        # Of each group no more were looked at than there was room for.
-        return Shared(len(given), is_crowded=len(rows) >= room or at_limit.is_any)
+        return len(given)
 
     async def _in_flight(self, connection: Any) -> InFlight:
         in_flight = InFlight()

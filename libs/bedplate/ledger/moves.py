@@ -49,9 +49,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Applied:
-    """The move was made. `finished_at` is the run's: its end event tells the same instant."""
+    """The move was made. `finished_at` is the run's: its end event tells the same instant.
+    `has_next`: the thread has runs that wait; `is_crowded`: runs wait for tickets."""
 
     finished_at: datetime | None = field(default=None, compare=False)
+    has_next: bool = field(default=False, compare=False)
+    is_crowded: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

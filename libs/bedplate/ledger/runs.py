@@ -77,7 +77,7 @@ class Ledger:
         if not record["applied"]:
             return Superseded(RunStatus(record["status"]), record["attempt"])
         self._flush([record])
-        return Applied(record["finished_at"])
+        return Applied(record["finished_at"], record["has_next"], record["is_crowded"])
 
     async def release(self, held: Mapping[UUID, int]) -> int:
         """Give runs back unharmed (drain): they get a new ticket, no failure is counted. How many

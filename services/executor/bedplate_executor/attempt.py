@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
 import structlog
 
 from bedplate.bus.broker import Bus
-from bedplate.bus.event_line import end_of
 from bedplate.bus.event_writer import EventWriter
 from bedplate.chassis.tasks import Tasks, uncancelled
 from bedplate.graphs.factories import AnyGraph
@@ -26,25 +25,22 @@ from bedplate.graphs.fence import AttemptFence
 from bedplate.graphs.introspection import Settled, settled, settled_after
 from bedplate.graphs.library import GraphDrained, RunControl
 from bedplate.graphs.modes import RunStream
-from bedplate.graphs.patience import is_passing
 from bedplate.graphs.registry import Registry
 from bedplate.graphs.saver import PostgresSaver
 from bedplate.graphs.store import PostgresStore
 from bedplate.graphs.wire import dumps
 from bedplate.kernel.errors import BedplateError, Fenced, Unavailable
 from bedplate.kernel.run import Ending
-from bedplate.ledger import Applied, Claimed, Closed, Finish, Ledger, Outcome
+from bedplate.ledger import Claimed, Ledger, Outcome
 from bedplate_proto.subjects import RunAddress
-from bedplate_proto.vocabulary import EventName, RunStatus, ThreadStatus
+from bedplate_proto.vocabulary import EventName, ThreadStatus
 
+from .closing import Closing
 from .watchdog import current_run
 from .work import Work, work_of
 
 log = structlog.get_logger()
 
-# What was streamed must be with the broker before the run is over; a broker away for longer costs
-# the reader the tail of the stream (it gets the values from the row), not the run its end.
-EVENTS_DRAIN_S = 15.0
 FINISH_S = 60.0
 
 _USER_INTERRUPT = {"error": "UserInterrupt", "message": "the run was cancelled by a user"}
@@ -160,7 +156,9 @@ class Attempt:
         if outcome.error is not None and outcome.ending is Ending.ERROR:
             self._events.put(EventName.ERROR, outcome.error.encode())
         # From here on we finish even if this task is cancelled: the graph's work is done.
-        await uncancelled(self._finish(outcome, answer), limit_s=FINISH_S)
+        closing = Closing(self.claimed, self._tools.ledger, self._tools.bus, self._events)
+        closed = closing.close(outcome, answer, webhook=self._webhook)
+        await uncancelled(closed, limit_s=FINISH_S)
 
     async def _outcome(self) -> tuple[Outcome, bytes | None]:
         """Run the graph to its end, whatever end that is; what the thread shows then, and what
@@ -326,64 +324,8 @@ class Attempt:
             events_n=0,
         )
 
-    async def _finish(self, outcome: Outcome, answer: bytes | None) -> None:
-        await self._drained()
-        claimed = self.claimed
-        about = Finish(
-            claimed.run_id,
-            claimed.thread_id,
-            claimed.tenant,
-            claimed.assistant_id,
-            claimed.graph_id,
-            claimed.attempt,
-            webhook=self._webhook,
-        )
-        # The end event has the next number, whether or not the broker ever gets it.
-        outcome = replace(outcome, events_n=self._events.n + 1)
-        match await self._patiently(about, outcome):
-            case Applied(finished_at):
-                error = None if outcome.error is None else outcome.error.encode()
-                end = end_of(
-                    _status_of(outcome.ending),
-                    error=error,
-                    values=answer,
-                    finished_at=finished_at,
-                    graph=claimed.graph_id,
-                    waits=outcome.thread_status is ThreadStatus.INTERRUPTED,
-                )
-                self._events.put(EventName.END, end)
-                await self._drained()
-                log.info("run.finished", ending=outcome.ending)
-            case other:
-                log.info("attempt.superseded", found=repr(other))
-
-    async def _drained(self) -> None:
-        try:
-            async with asyncio.timeout(EVENTS_DRAIN_S):
-                await self._events.drain()
-        except TimeoutError:
-            log.warning("events.undelivered", waited_s=EVENTS_DRAIN_S)
-
-    async def _patiently(self, about: Finish, outcome: Outcome) -> Closed:
-        """Finish, also through a restart of PostgreSQL: the graph's work is not thrown away for
-        it."""
-        delay_s = 0.1
-        while True:
-            try:
-                return await self._tools.ledger.finish(about, outcome)
-            except Exception as error:
-                if not is_passing(error):
-                    raise
-                log.warning("finish.delayed", why=type(error).__name__)
-            await asyncio.sleep(delay_s)
-            delay_s = min(1.0, delay_s * 2)
-
     async def _is_still_ours(self) -> bool:
         """Ask the truth, by renewing the lease we think we hold."""
         held = {self.claimed.run_id: self.claimed.attempt}
         renewal = await self._tools.ledger.renew(held, lease_s=self._tools.lease_s)
         return bool(renewal.held)
-
-
-def _status_of(ending: Ending) -> str:
-    return RunStatus.INTERRUPTED if ending is Ending.ROLLED_BACK else ending.value

@@ -51,12 +51,12 @@ class Relay:
         return {"relayed": count} if count else None
 
     async def dispatch(self) -> dict[str, Any] | None:
-        """Delayed runs that are due now, and threads whose `run.finished` never arrived."""
+        """Delayed runs that are due now, and freed threads nobody was told of."""
         thread_ids = await self._dispatch.find_undispatched(limit=_BATCH)
         found = [await self._dispatch.dispatch_next(thread_id) for thread_id in thread_ids]
         turns = [turn for turn in found if turn is not None]
         if any(turn.is_ready for turn in turns):
-            self._sharing.left_ready()
+            self._sharing.poke()
         return {"dispatched": len(turns)} if turns else None
 
     async def reissue(self) -> dict[str, Any] | None:

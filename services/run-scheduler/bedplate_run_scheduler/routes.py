@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bedplate.bus.serving import Hint, Listen, Order, Route
-from bedplate_proto import streams, subjects
+from bedplate.bus.serving import Hint, Order, Route
+from bedplate_proto import subjects
 
 from .scheduler import Scheduler
 
@@ -20,6 +20,6 @@ def routes(scheduler: Scheduler) -> list[Route]:
         Order(subjects.DELETE_THREAD, scheduler.delete_thread),
         Order(subjects.COPY_THREAD, scheduler.copy_thread),
         Order(subjects.PRUNE_THREADS, scheduler.prune_threads),
-        Listen(subjects.RUN_FINISHED, streams.SCHEDULERS, scheduler.on_run_finished, workers=32),
+        Hint(subjects.THREAD_FREED, scheduler.on_thread_freed, is_shared=True),
         Hint(subjects.SCHEDULER_POKE, scheduler.on_poke),
     ]

@@ -24,9 +24,9 @@ from bedplate_proto.runs import (
     CreateRuns,
     DeleteRun,
     DeleteRunAnswer,
-    RunFinished,
     RunSignal,
     SchedulerPoke,
+    ThreadFreed,
 )
 from bedplate_proto.subjects import RunAddress
 from bedplate_proto.threads import (
@@ -82,7 +82,7 @@ class Scheduler:
     async def _told(self, order: CreateRun, admitted: Admitted) -> None:
         log.info("run.created", run_id=str(order.run_id), thread_id=str(order.thread_id))
         if admitted.is_ready:
-            self._sharing.left_ready()
+            self._sharing.poke()
         for stopped in admitted.displaced:
             address = RunAddress(order.tenant, order.thread_id, stopped.run_id)
             log.info("run.displaced", run_id=str(stopped.run_id), by=str(order.run_id))
@@ -139,15 +139,13 @@ class Scheduler:
             return DeleteRunAnswer(outcome="finished")
         return DeleteRunAnswer(outcome="deleted" if stopped.is_over else "stopping")
 
-    async def on_run_finished(self, fact: RunFinished) -> None:
-        """The thread is free: it is its next run's turn. And a slot is."""
-        if fact.has_next:
-            await self._dispatch_next(fact.thread_id)
-        self._sharing.made_room()
+    async def on_thread_freed(self, hint: ThreadFreed) -> None:
+        """It is the turn of the thread's next run."""
+        await self._dispatch_next(hint.thread_id)
 
     async def on_poke(self, _: SchedulerPoke) -> None:
-        """Tickets were claimed while others wait for theirs."""
-        self._sharing.left_ready()
+        """Tickets were claimed, or runs ended, while others wait for theirs."""
+        self._sharing.poke()
 
     async def create_thread(self, order: CreateThread) -> str:
         return await self._threads.create(order)
@@ -189,7 +187,7 @@ class Scheduler:
     async def _dispatch_next(self, thread_id: UUID) -> None:
         turn = await self._dispatch.dispatch_next(thread_id)
         if turn is not None and turn.is_ready:
-            self._sharing.left_ready()
+            self._sharing.poke()
 
     async def _end_unstarted(self, address: RunAddress, ended: EndedUnstarted | None) -> None:
         n, at = (0, None) if ended is None else (ended.n, ended.finished_at)

@@ -13,14 +13,13 @@ _GROUPS_MAX = 50
 
 
 class Sharing:
-    """Ticks of two loops. Whoever leaves a run ready pokes the first one."""
+    """Ticks of two loops. Whoever leaves a run ready, or claims or ends one while
+    others are ready, pokes the first one."""
 
     def __init__(self, dispatch: Dispatch, metrics: Metrics) -> None:
         self._dispatch = dispatch
         self.poke: Callable[[], None] = lambda: None
         """Set to the poke of the loop that shares out."""
-        self.is_crowded = False
-        """Runs wait for tickets: every run that ends or is claimed makes room for one."""
         self._shared = metrics.counter("tickets.shared", "Tickets given to runs that waited.")
         self._runs = metrics.gauge(
             "ready.runs", "Runs that wait for a ticket.", labels=("tenant", "group")
@@ -32,19 +31,10 @@ class Sharing:
         )
         self._shown: set[tuple[str, str]] = set()
 
-    def made_room(self) -> None:
-        if self.is_crowded:
-            self.poke()
-
-    def left_ready(self) -> None:
-        self.is_crowded = True
-        self.poke()
-
     async def share_out(self) -> dict[str, Any] | None:
-        shared = await self._dispatch.share_out()
-        self.is_crowded = shared.is_crowded
-        self._shared.inc(shared.tickets)
-        return {"tickets": shared.tickets} if shared.tickets else None
+        tickets = await self._dispatch.share_out()
+        self._shared.inc(tickets)
+        return {"tickets": tickets} if tickets else None
 
     async def measure(self) -> None:
         queues = await self._dispatch.queues(limit=_GROUPS_MAX)

@@ -19,8 +19,7 @@ from bedplate.chassis.log import get_logger
 from bedplate.chassis.tasks import Tasks
 from bedplate.ledger import NOT_THERE_YET
 from bedplate.ledger.deliveries import Backlog, Deliveries, Due, Verdict
-from bedplate_proto.runs import RunFinished
-from bedplate_proto.webhooks import Redeliver
+from bedplate_proto.webhooks import Redeliver, WebhookPoke
 
 from .courier import Courier, Parcel
 from .payload import body_of
@@ -88,10 +87,9 @@ class Dispatcher:
         self.poke: Callable[[], None] = lambda: None
         """Makes `deliver` be called soon."""
 
-    async def on_run_finished(self, fact: RunFinished) -> None:
-        """A delivery was committed with the end of the run."""
-        if fact.webhook is not None:
-            self.poke()
+    async def on_poke(self, _: WebhookPoke) -> None:
+        """A delivery was committed with the end of a run."""
+        self.poke()
 
     async def redeliver(self, order: Redeliver) -> str:
         """Raises `NotFound`, and `Conflict` while a try is under way."""

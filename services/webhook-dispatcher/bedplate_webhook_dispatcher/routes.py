@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bedplate.bus.serving import Listen, Order, Route
-from bedplate_proto import streams, subjects
+from bedplate.bus.serving import Hint, Order, Route
+from bedplate_proto import subjects
 
 from .dispatcher import Dispatcher
 
@@ -11,10 +11,5 @@ from .dispatcher import Dispatcher
 def routes(dispatcher: Dispatcher) -> list[Route]:
     return [
         Order(subjects.REDELIVER, dispatcher.redeliver),
-        Listen(
-            subjects.RUN_FINISHED,
-            streams.WEBHOOK_DISPATCHERS,
-            dispatcher.on_run_finished,
-            workers=64,
-        ),
+        Hint(subjects.WEBHOOK_POKE, dispatcher.on_poke),
     ]

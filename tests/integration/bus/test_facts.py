@@ -20,7 +20,7 @@ from bedplate.testing.eventually import eventually
 from bedplate_proto import subjects
 from bedplate_proto.envelope import cloud_event
 from bedplate_proto.runs import RunFinished
-from bedplate_proto.streams import SCHEDULERS, Consumer
+from bedplate_proto.streams import Consumer
 from bedplate_proto.vocabulary import RunStatus
 
 SUBJECT = subjects.RUN_FINISHED.at(subjects.DEFAULT_PREFIX, tenant="default")
@@ -231,14 +231,14 @@ async def test_a_fact_whose_listener_stopped_in_the_middle_is_heard_by_the_next_
 
 
 async def test_facts_are_heard_again_after_the_broker_was_killed(
-    bus: Bus, serve: Any, servers: Servers
+    bus: Bus, serve: Any, servers: Servers, consumer: Consumer
 ) -> None:
     heard: set[UUID] = set()
 
     async def listen(fact: RunFinished) -> None:
         heard.add(fact.run_id)
 
-    await serve(Listen(subjects.RUN_FINISHED, SCHEDULERS, listen, workers=32))
+    await serve(Listen(subjects.RUN_FINISHED, consumer, listen, workers=32))
     before, after = finished(), finished()
     await tell(bus, before)
     await eventually(lambda: before.run_id in heard, within_s=20)

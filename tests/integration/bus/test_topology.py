@@ -55,7 +55,7 @@ async def test_what_was_declared_otherwise_is_corrected_and_keeps_its_messages(b
     config = (await context.stream_info("DEAD")).config
     config.max_age, config.max_bytes, config.description = 600.0, 1_000_000, "other"
     await context.update_stream(config)
-    stream, name = streams.SCHEDULERS.stream, streams.SCHEDULERS.name
+    stream, name = streams.EXECUTORS.stream, streams.EXECUTORS.name
     consumer = (await context.consumer_info(stream, name)).config
     consumer.ack_wait, consumer.max_deliver, consumer.max_ack_pending = 3.0, 4, 5
     await context.add_consumer(stream, consumer)
@@ -111,5 +111,5 @@ async def test_a_wiped_broker_is_declared_again(bus: Bus, servers: Servers) -> N
 async def test_a_consumer_reads_what_came_before_it(bus: Bus) -> None:
     """Also one declared after the fact: a wiped broker gets its streams before its consumers."""
     context = bus.client.jetstream(timeout=5)
-    info = await context.consumer_info(streams.SCHEDULERS.stream, streams.SCHEDULERS.name)
+    info = await context.consumer_info(streams.EXECUTORS.stream, streams.EXECUTORS.name)
     assert info.config.deliver_policy == api.DeliverPolicy.ALL

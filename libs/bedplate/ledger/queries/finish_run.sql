@@ -32,9 +32,10 @@ WITH thread AS MATERIALIZED (
  RETURNING outbox_id, msg_id, subject, body
 )
 SELECT true AS applied, found.status, found.attempt, finished.finished_at,
+       finished.runs_active > 1 AS has_next, EXISTS (SELECT FROM runs WHERE ready_at IS NOT NULL) AS is_crowded,
        told.outbox_id, told.msg_id, told.subject, told.body
   FROM found JOIN finished USING (run_id) CROSS JOIN told
 UNION ALL
-SELECT false, found.status, found.attempt, NULL, NULL, NULL, NULL, NULL
+SELECT false, found.status, found.attempt, NULL, NULL, NULL, NULL, NULL, NULL, NULL
   FROM found
  WHERE NOT EXISTS (SELECT FROM finished)
