@@ -5,7 +5,7 @@ all its writes, which are stored together or not at all. As in the stock store i
 
 Differences that callers can rely on: an expired item is gone for readers before it is swept (unless
 `ttl` says `omit_expired: False`), comparisons are by type (numbers as numbers), and a filter on a
-missing field matches nothing.
+missing field matches nothing. A `query` ranks by meaning with `vectors`, and says nothing without.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import copy
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from langgraph.store.base import (
@@ -38,8 +39,10 @@ from .checkpoint_rows import storable
 from .fence import AttemptFence, refusal
 from .home_loop import HomeLoop
 from .patience import Patience
+from .vectors import Vectors
 
 _sql = Statements("bedplate.graphs")
+_SEARCH = _sql["search_items"].format(conditions=_sql["item_conditions"])
 
 OPERATORS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
 # The column counts whole minutes in 31 bits.
@@ -55,13 +58,19 @@ class PostgresStore(BaseStore):
     supports_ttl = True
 
     def __init__(
-        self, pool: Any, *, ttl: TTLConfig | None = None, fence: AttemptFence | None = None
+        self,
+        pool: Any,
+        *,
+        ttl: TTLConfig | None = None,
+        vectors: Vectors | None = None,
+        fence: AttemptFence | None = None,
     ) -> None:
         super().__init__()
         self.ttl_config = ttl
         self._omits_expired = (ttl or {}).get("omit_expired", True)
         self._home = HomeLoop()
         self._patience = Patience(pool)
+        self._vectors = vectors
         self._fence = fence
 
     def with_fence(self, fence: AttemptFence | None) -> PostgresStore:
@@ -72,7 +81,7 @@ class PostgresStore(BaseStore):
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Raises `Refused` for a value that is not JSON, an unknown filter operator, a time to live
-        out of range or NUL in a name, `Fenced`, and `Unavailable`."""
+        out of range or NUL in a name, `EmbeddingFailed`, `Fenced`, and `Unavailable`."""
         asked = list(ops)
         for op in asked:
             validate_op_namespace(op)
@@ -85,53 +94,127 @@ class PostgresStore(BaseStore):
             instead="the method with an `a`, as in `await store.aget(…)`",
         )
 
-    async def sweep(self, limit: int) -> int:
-        """Remove at most `limit` expired items; how many there were."""
-        work = self._patience.run(lambda c: c.fetchval(_sql["sweep_items"], limit))
-        return int(await self._home.run(work))
-
     async def _batch(self, asked: list[Op]) -> list[Result]:
-        results: list[Result] = [None] * len(asked)
+        """Everything is made before anything is sent, so that a refused value stores nothing of the
+        batch; and embedded before, so that no connection waits for a model."""
         of_kind: dict[type, Indexed] = {}
         for position, op in enumerate(asked):
             of_kind.setdefault(type(op), []).append((position, op))
-        # Made before anything is sent, so that a refused value stores nothing of the batch.
         gets = _get_arguments([op for _, op in of_kind.get(GetOp, [])])
-        searches = [(at, _search_arguments(op)) for at, op in of_kind.get(SearchOp, [])]
+        searches = await self._searches(of_kind.get(SearchOp, []))
         listings = [(at, _listing_arguments(op)) for at, op in of_kind.get(ListNamespacesOp, [])]
-        puts = _put_arguments([op for _, op in of_kind.get(PutOp, [])])
-        fence = self._fence
-        holder = (None, None) if fence is None else (fence.run_id, fence.attempt)
+        puts = await self._put_arguments([op for _, op in of_kind.get(PutOp, [])])
+        results: list[Result] = [None] * len(asked)
 
         async def work(connection: Any) -> None:
             if gets:
-                rows = await connection.fetch(
-                    _sql["get_items"], *gets, self._omits_expired, *holder
-                )
-                for row in rows:
+                for row in await connection.fetch(_sql["get_items"], *gets, *self._reader):
                     at, op = of_kind[GetOp][row["position"] - 1]
                     results[at] = Item(key=op.key, namespace=op.namespace, **_content(row))
-            for at, arguments in searches:
-                rows = await connection.fetch(
-                    _sql["search_items"], *arguments, self._omits_expired, *holder
-                )
-                results[at] = [
-                    SearchItem(tuple(row["prefix"].split(".")), row["key"], **_content(row))
-                    for row in rows
-                ]
+            for at, search in searches:
+                results[at] = await self._search(connection, search)
             for at, (depth, patterns, limit, offset) in listings:
                 rows = await connection.fetch(
                     _sql["list_namespaces"], depth, self._omits_expired, patterns, limit, offset
                 )
                 results[at] = [tuple(row["namespace"].split(".")) for row in rows]
             if puts:
-                is_accepted = await connection.fetchval(_sql["write_items"], *holder, *puts)
-                if not is_accepted and fence is not None:
-                    raise refusal(fence)
+                is_accepted = await connection.fetchval(_sql["write_items"], *self._holder, *puts)
+                if not is_accepted and self._fence is not None:
+                    raise refusal(self._fence)
 
         if asked:
             await self._patience.run(work)
         return results
+
+    @property
+    def _holder(self) -> tuple[Any, Any]:
+        return (None, None) if self._fence is None else (self._fence.run_id, self._fence.attempt)
+
+    @property
+    def _reader(self) -> tuple[Any, ...]:
+        return (self._omits_expired, *self._holder)
+
+    async def _searches(self, ops: Indexed) -> list[tuple[int, _Search]]:
+        asked = [(at, _Search.of(op, omits_expired=self._omits_expired)) for at, op in ops]
+        if self._vectors is None:
+            return asked
+        queries = [op.query for _, op in ops if op.query]
+        made = iter(await self._vectors.of_queries(queries))
+        return [
+            (at, replace(search, vector=next(made)) if op.query else search)
+            for (at, search), (_, op) in zip(asked, ops, strict=True)
+        ]
+
+    async def _search(self, connection: Any, search: _Search) -> list[SearchItem]:
+        if search.vector is None or self._vectors is None:
+            rows = await connection.fetch(
+                _SEARCH, *search.conditions, search.limit, search.offset, search.refresh,
+                *self._holder,
+            )  # fmt: skip
+            return [
+                SearchItem(tuple(row["prefix"].split(".")), row["key"], **_content(row))
+                for row in rows
+            ]
+        ranked = await self._vectors.nearest(
+            connection, search.vector, search.conditions, limit=search.offset + search.limit
+        )
+        page = list(ranked.items())[search.offset :]
+        prefixes, keys = [place[0] for place, _ in page], [place[1] for place, _ in page]
+        rows = await connection.fetch(
+            _sql["get_items"], prefixes, keys, [search.refresh] * len(page), *self._reader
+        )
+        # One may have gone since it was ranked.
+        content = {row["position"] - 1: _content(row) for row in rows}
+        return [
+            SearchItem(tuple(prefix.split(".")), key, **content[at], score=score)
+            for at, ((prefix, key), score) in enumerate(page)
+            if at in content
+        ]
+
+    async def _put_arguments(self, ops: list[PutOp]) -> tuple[list[Any], ...]:
+        if not ops:
+            return ()
+        # The last write of a batch to a key counts. Sorted, so that two batches lock in one order.
+        last = {(_prefix(op.namespace), _name(op.key, "key")): op for op in ops}
+        gone = sorted(place for place, op in last.items() if op.value is None)
+        kept = sorted((place, op) for place, op in last.items() if op.value is not None)
+        values = [_value(op) for _, op in kept]
+        minutes = [_minutes(op) for _, op in kept]
+        vectors = await self._vectors.rows(kept) if self._vectors is not None else []
+        return (
+            [prefix for prefix, _ in gone],
+            [key for _, key in gone],
+            [prefix for (prefix, _), _ in kept],
+            [key for (_, key), _ in kept],
+            values,
+            minutes,
+            *([row[column] for row in vectors] for column in range(4)),
+        )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """`conditions` are the first parameters of both searches; `vector`: by meaning."""
+
+    conditions: tuple[Any, ...]
+    limit: int
+    offset: int
+    refresh: bool
+    vector: str | None = None
+
+    @classmethod
+    def of(cls, op: SearchOp, *, omits_expired: bool) -> _Search:
+        prefix = _prefix(op.namespace_prefix)
+        # What begins with the prefix and a period comes before what begins with the prefix and the
+        # character after the period. Everything comes before the last character.
+        below = (f"{prefix}.", f"{prefix}/") if prefix else ("", "\U0010ffff")
+        conditions = [
+            c for name, value in (op.filter or {}).items() for c in _conditions([name], value)
+        ]
+        columns = [list(column) for column in zip(*conditions, strict=True)] or [[], [], []]
+        given = (prefix, *below, *columns, omits_expired)
+        return cls(given, op.limit, op.offset, op.refresh_ttl)
 
 
 def _content(row: Any) -> dict[str, Any]:
@@ -162,23 +245,6 @@ def _get_arguments(ops: list[GetOp]) -> tuple[list[Any], ...]:
     )
 
 
-def _put_arguments(ops: list[PutOp]) -> tuple[list[Any], ...]:
-    if not ops:
-        return ()
-    # The last write of a batch to a key counts. Sorted, so that two batches lock in one order.
-    last = {(_prefix(op.namespace), _name(op.key, "key")): op for op in ops}
-    gone = sorted(place for place, op in last.items() if op.value is None)
-    kept = sorted(place for place, op in last.items() if op.value is not None)
-    return (
-        [prefix for prefix, _ in gone],
-        [key for _, key in gone],
-        [prefix for prefix, _ in kept],
-        [key for _, key in kept],
-        [_value(last[place]) for place in kept],
-        [_minutes(last[place]) for place in kept],
-    )
-
-
 def _value(op: PutOp) -> str:
     if not isinstance(op.value, Mapping):
         raise Refused(f"store item {op.key!r}: the value must be an object")
@@ -198,16 +264,6 @@ def _minutes(op: PutOp) -> float | None:
             f"store item {op.key!r}: ttl must be more than 0 and at most {TTL_MINUTES_MAX} minutes"
         )
     return float(op.ttl)
-
-
-def _search_arguments(op: SearchOp) -> tuple[Any, ...]:
-    prefix = _prefix(op.namespace_prefix)
-    literal = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    conditions = [
-        c for name, value in (op.filter or {}).items() for c in _conditions([name], value)
-    ]
-    columns = [list(column) for column in zip(*conditions, strict=True)] or [[], [], []]
-    return prefix, f"{literal}.%", *columns, op.limit, op.offset, op.refresh_ttl
 
 
 def _conditions(path: list[str], value: Any) -> list[Condition]:

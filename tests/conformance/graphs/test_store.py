@@ -17,6 +17,7 @@ from langgraph.store.base import (
 )
 from langgraph.store.memory import InMemoryStore
 
+from bedplate.graphs.item_tables import sweep_items
 from bedplate.graphs.store import PostgresStore
 from bedplate.kernel.errors import Refused
 
@@ -170,8 +171,8 @@ async def test_an_expired_item_is_gone_before_and_after_it_is_swept(
 
     assert await store.aget(("t",), "short") is None
     assert {item.key for item in await store.asearch(("t",))} == {"long", "ever"}
-    assert await store.sweep(10) == 1
-    assert await store.sweep(10) == 0
+    assert await sweep_items(tables.pool, limit=10) == 1
+    assert await sweep_items(tables.pool, limit=10) == 0
 
     await store.aput(("t",), "short", {"n": 4}, ttl=1)
     await _pass_minutes(tables, 5)
@@ -221,7 +222,7 @@ async def test_a_sweep_takes_no_more_than_it_may(store: Any, tables: Any) -> Non
     for n in range(5):
         await store.aput(("t",), str(n), {"n": n}, ttl=1)
     await _pass_minutes(tables, 2)
-    assert [await store.sweep(2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [await sweep_items(tables.pool, limit=2) for _ in range(4)] == [2, 2, 1, 0]
 
 
 async def test_what_cannot_be_stored_is_refused_by_name(store: Any) -> None:
