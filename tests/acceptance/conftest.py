@@ -23,6 +23,7 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from bedplate.devstack.stack import Stack
+from bedplate.testing.talks import Story, Talk
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = ROOT / "tests" / "graphs" / "langgraph.json"
@@ -125,6 +126,22 @@ async def http(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
 async def desk_client(desk: Stack) -> AsyncIterator[LangGraphClient]:
     async with get_client(url=desk.url, api_key=None) as opened:
         yield opened
+
+
+@pytest.fixture
+def talk(client: LangGraphClient, http: httpx.AsyncClient) -> Callable[[str], Talk]:
+    """`talk(graph)`: a new thread to ask and to answer."""
+    return lambda graph: Talk(client, http, graph)
+
+
+@pytest.fixture
+def story(client: LangGraphClient) -> Callable[..., Story]:
+    """`story(graph)`: a new thread with a past to look at."""
+
+    def make(graph: str = "tale", thread_id: str = "") -> Story:
+        return Story(client, graph, thread_id)
+
+    return make
 
 
 class Journal:

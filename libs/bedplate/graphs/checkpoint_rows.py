@@ -32,6 +32,9 @@ _DeltaSnapshot = serde_types._DeltaSnapshot  # pyright: ignore[reportPrivateUsag
 
 # Scalars of `configurable` end up in checkpoint metadata, and forwarded headers are among them.
 _CREDENTIAL_WORDS = ("key", "token", "secret", "password", "authorization", "credential", "cookie")
+# Says of a parent that it is left for the values above it alone. The library passes it on unread,
+# and saves no key that begins like this.
+_COMPACTED = "__compacted"
 # The first checkpoint format that keeps pending sends in the checkpoint itself.
 _SENDS_INSIDE_SINCE = 4
 
@@ -60,6 +63,7 @@ class Stored:
     blobs: dict[str, tuple[str, str, bytes | None]] = field(default_factory=dict)
     # (task id, index) -> the write
     writes: dict[tuple[str, int], StoredWrite] = field(default_factory=dict)
+    parent_is_compacted: bool = False
 
 
 def stored_from_record(record: Any) -> Stored:
@@ -93,6 +97,7 @@ def stored_from_record(record: Any) -> Stored:
                 strict=True,
             )
         },
+        bool(record["parent_is_compacted"]),
     )
 
 
@@ -110,11 +115,24 @@ def decode(stored: Stored, serde: SerializerProtocol) -> CheckpointTuple:
         config_of(stored.thread_id, stored.checkpoint_ns, stored.checkpoint_id),
         cast("Checkpoint", checkpoint),
         cast("CheckpointMetadata", json.loads(stored.metadata)),
-        config_of(stored.thread_id, stored.checkpoint_ns, stored.parent_checkpoint_id)
-        if stored.parent_checkpoint_id
-        else None,
+        _parent_config(stored),
         [(w.task_id, w.channel, serde.loads_typed((w.type, w.blob))) for w in writes],
     )
+
+
+def _parent_config(stored: Stored) -> RunnableConfig | None:
+    if not stored.parent_checkpoint_id:
+        return None
+    config = config_of(stored.thread_id, stored.checkpoint_ns, stored.parent_checkpoint_id)
+    if stored.parent_is_compacted:
+        config.get("configurable", {})[_COMPACTED] = True
+    return config
+
+
+def has_kept_parent(parent_config: RunnableConfig | None) -> bool:
+    """Whether a checkpoint's parent can be read. What a compaction left in the place of one carries
+    values for those above it, which the library asks for by this config, but no state."""
+    return parent_config is not None and _COMPACTED not in parent_config.get("configurable", {})
 
 
 def reads_sends_from_parent(found: CheckpointTuple) -> bool:
@@ -211,14 +229,33 @@ def encode_writes(
 
 def scrubbed_metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
     """What is stored beside a checkpoint: LangGraph's choice, without what `configurable` has under
-    the name of a credential."""
+    the name of a credential, and with all of the run's metadata."""
     kept = cast("dict[str, Any]", get_serializable_checkpoint_metadata(config, metadata))
     configurable = config.get("configurable") or {}
-    return {
+    chosen = {
         name: value
         for name, value in kept.items()
         if name in metadata or name not in configurable or not _is_credential(name)
     }
+    return _containers(config.get("metadata") or {}) | chosen
+
+
+def _containers(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's metadata has besides scalars, which alone LangGraph passes on: a history can be
+    asked for checkpoints with it. What is no JSON is left out, as there."""
+    return {
+        name: value
+        for name, value in metadata.items()
+        if isinstance(value, (dict, list)) and not name.startswith("__") and _is_json(value)
+    }
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _is_credential(name: str) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypedDict
+from collections.abc import Sequence
+from typing import Any, NotRequired, TypedDict
 
 from langgraph.errors import (
     EmptyInputError,
@@ -18,8 +19,13 @@ from bedplate.kernel.errors import BedplateError
 
 
 class ShownError(TypedDict):
+    """The last three are of an answer that was refused (`strict_resume`)."""
+
     error: str
     message: str
+    reason: NotRequired[str]
+    interrupt_ids: NotRequired[Sequence[str]]
+    pending_ids: NotRequired[Sequence[str]]
 
 
 _INTERNAL = "An internal error occurred"
@@ -52,7 +58,16 @@ def shown_error(exception: BaseException) -> ShownError:
     kind = type(exception)
     names = {base.__name__ for base in kind.__mro__}
     is_shown = isinstance(exception, _SHOWN) or bool(names & _SHOWN_NAMES)
-    return {"error": kind.__name__, "message": _text(exception) if is_shown else _INTERNAL}
+    shown: ShownError = {
+        "error": kind.__name__,
+        "message": _text(exception) if is_shown else _INTERNAL,
+    }
+    if "UnknownInterruptError" in names:
+        refused: Any = exception
+        shown["reason"] = refused.reason
+        shown["interrupt_ids"] = refused.interrupt_ids
+        shown["pending_ids"] = refused.pending_ids
+    return shown
 
 
 def _text(exception: BaseException) -> str:

@@ -47,6 +47,7 @@ SERVER_METADATA_KEYS = frozenset(
 # The library's own switches: with one of them a client could put its own checkpointer in place of
 # ours.
 _LIBRARY_PREFIX = "__pregel_"
+_STRICT_RESUME = "__pregel_strict_resume"
 _PASSED_ON = ("tags", "recursion_limit", "max_concurrency", "run_name")
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
@@ -122,11 +123,13 @@ def run_config(
     user: User | None = None,
     request_id: str | None = None,
     continues: bool = False,
+    is_strict: bool = False,
 ) -> RunnableConfig:
     """The config for attempt number `attempt` (from 1) of a run whose merged config is `config`.
 
     With `continues` the attempt goes on from what an earlier one saved: a checkpoint the run was
-    forked from is left out then, or the fork would be made anew.
+    forked from is left out then, or the fork would be made anew. `is_strict`: an answer to what is
+    not asked is an error.
     """
     given = dict(config or {})
     configurable = client_keys(given.get("configurable"))
@@ -146,6 +149,8 @@ def run_config(
             "langgraph_auth_user_id": user.identity,
             "langgraph_auth_permissions": user.permissions,
         }
+    if is_strict:
+        configurable[_STRICT_RESUME] = True
     if request_id is not None:
         configurable["langgraph_request_id"] = request_id
     ids = {"graph_id": graph_id, "assistant_id": assistant_id, "run_attempt": attempt}

@@ -1,4 +1,4 @@
-"""Reads and edits of a thread that need the graph itself: state, history, updates.
+"""Reads of a thread that need the graph itself: its state and its history.
 
 State is always read through the graph and never from rows: a delta channel stores no value, pending
 writes belong to the state, and only the graph knows what is next. Everything answers with JSON as
@@ -13,11 +13,10 @@ from typing import Any, Literal, cast
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import EmptyInputError, InvalidUpdateError
-from langgraph.types import Interrupt, PregelTask, StateSnapshot, StateUpdate
+from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
+from bedplate.graphs.checkpoint_rows import has_kept_parent
 from bedplate.graphs.factories import AnyGraph
-from bedplate.graphs.host import to_command
 from bedplate.graphs.modes import RunStream, short_checkpoint
 from bedplate.graphs.wire import dumps, text_of
 from bedplate.kernel.errors import Refused
@@ -25,17 +24,6 @@ from bedplate.kernel.errors import Refused
 HISTORY_LIMIT_MAX = 1000
 # Bookkeeping of delta channels: of no use outside, and clients would send it back as metadata.
 _HIDDEN_METADATA = frozenset({"counters_since_delta_snapshot"})
-# What reducers and writers raise over values they cannot take. Anything else is not about the
-# values.
-_BAD_VALUES = (
-    InvalidUpdateError,
-    EmptyInputError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    NotImplementedError,
-)
 
 
 @dataclass(frozen=True)
@@ -83,8 +71,14 @@ def thread_config(
 async def thread_state(
     graph: AnyGraph, config: RunnableConfig, *, subgraphs: bool = False
 ) -> bytes:
-    """The ThreadState at `config`. An unknown checkpoint has an empty state, as an empty thread."""
-    return dumps(_state(await graph.aget_state(config, subgraphs=subgraphs)))
+    """The ThreadState at `config`. An unknown checkpoint has an empty state, as an empty thread.
+
+    Raises Refused for the namespace of a subgraph that the graph does not have.
+    """
+    snapshot = await graph.aget_state(config, subgraphs=subgraphs)
+    if snapshot.metadata is None:
+        await _check_namespace(graph, config)
+    return dumps(_state(snapshot))
 
 
 async def thread_history(
@@ -104,51 +98,29 @@ async def thread_history(
     """
     if not 1 <= limit <= HISTORY_LIMIT_MAX:
         raise Refused(f"'limit' must be between 1 and {HISTORY_LIMIT_MAX}.")
-    states = graph.aget_state_history(
+    found = graph.aget_state_history(
         config,
         filter=dict(metadata) if metadata else None,
         before=_before(before, config),
         limit=limit,
     )
-    return dumps([_state(snapshot) async for snapshot in states])
+    states = [_state(snapshot) async for snapshot in found]
+    if not states:
+        await _check_namespace(graph, config)
+    return dumps(states)
 
 
-async def update_state(
-    graph: AnyGraph, config: RunnableConfig, values: Any, *, as_node: str | None = None
-) -> bytes:
-    """Write `values` as if the node `as_node` had returned them; answers where they are now.
-
-    Raises Refused, with the library's text, for a node that does not exist or values it cannot
-    take.
-    """
-    try:
-        updated = await graph.aupdate_state(config, values, as_node)
-    except _BAD_VALUES as error:
-        raise Refused(_reason(error)) from error
-    return _updated(updated)
-
-
-async def bulk_update(
-    graph: AnyGraph, config: RunnableConfig, supersteps: Sequence[Mapping[str, Any]]
-) -> bytes:
-    """Write `[{updates: [{values?, command?, as_node}]}]` in order, one checkpoint per superstep.
-
-    Raises Refused naming the entry that is wrong; what was written before it stays.
-    """
-    steps = [
-        [
-            _state_update(update, f"supersteps[{number}].updates[{place}]")
-            for place, update in enumerate(_updates(step, f"supersteps[{number}]"))
-        ]
-        for number, step in enumerate(supersteps)
-    ]
-    if not steps:
-        raise Refused("'supersteps' must not be empty.")
-    try:
-        updated = await graph.abulk_update_state(config, steps)
-    except _BAD_VALUES as error:
-        raise Refused(_reason(error)) from error
-    return _updated(updated)
+async def _check_namespace(graph: AnyGraph, config: RunnableConfig) -> None:
+    """Where nothing is saved there must at least be such a subgraph. One that a tool calls is known
+    by what it has saved alone."""
+    given: str = config.get("configurable", {}).get("checkpoint_ns", "")
+    # Without the ids of tasks and the counters of repeated calls, as subgraphs are declared.
+    parts = [part.partition(":")[0] for part in given.split("|") if not part.isdigit()]
+    if not given:
+        return
+    async for _ in graph.aget_subgraphs(namespace="|".join(parts), recurse=True):
+        return
+    raise Refused(f"'checkpoint.checkpoint_ns': the graph has no subgraph '{'|'.join(parts)}'.")
 
 
 async def settled(graph: AnyGraph, config: RunnableConfig) -> Settled:
@@ -180,7 +152,8 @@ def _state(snapshot: StateSnapshot) -> dict[str, Any]:
     checkpoint = short_checkpoint(snapshot.config) or {}
     if not exists:
         checkpoint.pop("checkpoint_id", None)
-    parent = short_checkpoint(snapshot.parent_config) if exists else None
+    has_parent = exists and has_kept_parent(snapshot.parent_config)
+    parent = short_checkpoint(snapshot.parent_config) if has_parent else None
     return {
         "values": snapshot.values,
         "next": snapshot.next,
@@ -233,17 +206,6 @@ def _interrupts(interrupts: Sequence[Interrupt]) -> list[dict[str, Any]]:
     ]
 
 
-def _updated(config: RunnableConfig) -> bytes:
-    checkpoint = short_checkpoint(config) or {}
-    return dumps(
-        {
-            "checkpoint": checkpoint,
-            "configurable": checkpoint,
-            "checkpoint_id": checkpoint.get("checkpoint_id"),
-        }
-    )
-
-
 def _before(
     before: str | Mapping[str, Any] | None, config: RunnableConfig
 ) -> RunnableConfig | None:
@@ -275,25 +237,3 @@ def _text(given: Any, field: str) -> str:
     if not isinstance(given, str):
         raise Refused(f"'{field}' must be a text.")
     return given
-
-
-def _updates(step: Mapping[str, Any], field: str) -> list[Mapping[str, Any]]:
-    updates: Any = step.get("updates")
-    if not isinstance(updates, list) or not updates:
-        raise Refused(f"'{field}.updates' must be a list with at least one update.")
-    return cast("list[Mapping[str, Any]]", updates)
-
-
-def _state_update(update: Mapping[str, Any], field: str) -> StateUpdate:
-    as_node = update.get("as_node")
-    if not isinstance(as_node, str):
-        raise Refused(f"'{field}.as_node' must be the name of a node.")
-    command: Any = update.get("command")
-    if isinstance(command, Mapping):
-        made = to_command(cast("Mapping[str, Any]", command), field=f"{field}.command")
-        return StateUpdate(cast("Any", made), as_node)
-    return StateUpdate(update.get("values"), as_node)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

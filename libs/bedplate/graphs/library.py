@@ -3,9 +3,22 @@ package."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from langchain_core.runnables import RunnableConfig
+from langgraph import errors
 from langgraph.checkpoint.base import CheckpointTuple
-from langgraph.errors import GraphDrained
+from langgraph.errors import EmptyInputError, GraphDrained
 from langgraph.runtime import RunControl
 
-__all__ = ["CheckpointTuple", "GraphDrained", "RunControl", "RunnableConfig"]
+# None: the project's library is older than strict answers.
+UnknownInterruptError: type[Any] | None = getattr(errors, "UnknownInterruptError", None)
+
+__all__ = [
+    "CheckpointTuple",
+    "EmptyInputError",
+    "GraphDrained",
+    "RunControl",
+    "RunnableConfig",
+    "UnknownInterruptError",
+]

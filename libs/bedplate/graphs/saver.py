@@ -147,7 +147,8 @@ class PostgresSaver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """Checkpoints, newest first. `filter` is contained in their metadata."""
+        """Checkpoints, newest first. Each key of `filter` is in their metadata with an equal
+        value."""
         wanted = None if filter is None else json_text(filter, "the filter")
         earlier_than = None if before is None else get_checkpoint_id(before)
         if config is None:
@@ -213,6 +214,11 @@ class PostgresSaver(BaseCheckpointSaver[str]):
             )
         )
         return histories(records, channels, self.serde)
+
+    async def has_written_before(self, run_id: str) -> bool:
+        """Whether this run has written onto a checkpoint that another run made: the answers to its
+        questions, or results of its tasks."""
+        return bool(await self._home.run(self._fetch("find_undo", run_id)))
 
     # -- writing
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-from bedplate.graphs import drawing, introspection
+from bedplate.graphs import drawing, editing, introspection
 from bedplate.graphs.factories import AccessContext, AnyGraph
 from bedplate.graphs.fence import EditFence
 from bedplate.graphs.host import client_keys
@@ -69,7 +69,7 @@ class Questions:
         config = self._config(ask, ask.thread_id, checkpoint=ask.checkpoint)
 
         async def edit(graph: AnyGraph) -> bytes:
-            return await introspection.update_state(graph, config, ask.values, as_node=ask.as_node)
+            return await editing.update_state(graph, config, ask.values, as_node=ask.as_node)
 
         return await self._edit(ask, ask.thread_id, config, edit)
 
@@ -77,7 +77,7 @@ class Questions:
         config = self._config(ask, ask.thread_id)
 
         async def edit(graph: AnyGraph) -> bytes:
-            return await introspection.bulk_update(graph, config, ask.supersteps)
+            return await editing.bulk_update(graph, config, ask.supersteps)
 
         return await self._edit(ask, ask.thread_id, config, edit)
 

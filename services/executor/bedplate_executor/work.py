@@ -12,10 +12,17 @@ from pydantic_core import from_json
 from bedplate.graphs.factories import AnyGraph
 from bedplate.graphs.host import graph_context, run_config, to_input
 from bedplate.graphs.introspection import thread_config
-from bedplate.graphs.library import CheckpointTuple, RunControl, RunnableConfig
+from bedplate.graphs.library import (
+    CheckpointTuple,
+    EmptyInputError,
+    RunControl,
+    RunnableConfig,
+    UnknownInterruptError,
+)
 from bedplate.graphs.modes import RunStream, stream_graph
 from bedplate.graphs.protocol import protocol_stream
 from bedplate.graphs.saver import PostgresSaver
+from bedplate.kernel.errors import Refused
 from bedplate.ledger import Claimed
 
 # langgraph's names for a resume value that is not yet bound to a task.
@@ -75,7 +82,8 @@ class Work:
 
 
 async def work_of(claimed: Claimed, saver: PostgresSaver) -> Work:
-    """Raises `Refused` for an input or command that no graph can take."""
+    """Raises `Refused` for an input or command that no graph can take, `EmptyInputError` for an
+    answer where nothing is to go on."""
     kwargs = cast("dict[str, Any]", from_json(claimed.kwargs))
     run_id, thread_id = str(claimed.run_id), str(claimed.thread_id)
     thread = thread_config(thread_id)
@@ -84,7 +92,10 @@ async def work_of(claimed: Claimed, saver: PostgresSaver) -> Work:
         newest = await saver.aget_tuple(thread)
         continues = newest is not None and goes_on(newest, run_id=run_id, kwargs=kwargs)
     config = dict(cast("dict[str, Any]", kwargs.get("config") or {}))
-    if checkpoint := kwargs.get("checkpoint"):
+    checkpoint = kwargs.get("checkpoint") or {}
+    if not continues and _answers(kwargs):
+        await _check_resumable(saver, thread_id, checkpoint)
+    if checkpoint:
         config["configurable"] = {**(config.get("configurable") or {}), **checkpoint}
     request_id = (config.get("configurable") or {}).get("langgraph_request_id")
     return Work(
@@ -102,6 +113,7 @@ async def work_of(claimed: Claimed, saver: PostgresSaver) -> Work:
             metadata=from_json(claimed.metadata),
             request_id=request_id,
             continues=continues,
+            is_strict=await _is_strict(claimed, kwargs, saver),
         ),
         thread=thread,
         context=kwargs.get("context") or {},
@@ -124,13 +136,37 @@ def goes_on(newest: CheckpointTuple, *, run_id: str, kwargs: Mapping[str, Any]) 
     """
     if newest.metadata.get("run_id") == run_id:
         return True
-    command = kwargs.get("command")
-    if not command or command.get("resume") is None:
-        return False
-    return any(
-        task_id == _NULL_TASK_ID and channel == _RESUME and value == command["resume"]
+    return _answers(kwargs) and any(
+        task_id == _NULL_TASK_ID and channel == _RESUME and value == kwargs["command"]["resume"]
         for task_id, channel, value in newest.pending_writes or ()
     )
+
+
+def _answers(kwargs: Mapping[str, Any]) -> bool:
+    return (kwargs.get("command") or {}).get("resume") is not None
+
+
+async def _check_resumable(
+    saver: PostgresSaver, thread_id: str, checkpoint: Mapping[str, Any]
+) -> None:
+    """Without a state to go on from the library would take the answer for an input."""
+    # A place inside a subgraph is one in the newest state.
+    place = {} if checkpoint.get("checkpoint_ns") else checkpoint
+    if await saver.aget_tuple(thread_config(thread_id, checkpoint=place)) is None:
+        raise EmptyInputError(
+            "There is nothing to resume: the thread has no state yet, or none at this checkpoint."
+            " Start it with an input."
+        )
+
+
+async def _is_strict(claimed: Claimed, kwargs: Mapping[str, Any], saver: PostgresSaver) -> bool:
+    """Whether the library is to refuse answers to what is not asked. Not again when an earlier
+    attempt gave some of them: they were asked for, and are not any more."""
+    if not kwargs.get("strict_resume"):
+        return False
+    if UnknownInterruptError is None:
+        raise Refused("strict_resume: the project's langgraph does not know it; update langgraph.")
+    return claimed.attempt == 1 or not await saver.has_written_before(str(claimed.run_id))
 
 
 def _durability(kwargs: Mapping[str, Any]) -> Literal["sync", "async", "exit"]:

@@ -114,7 +114,7 @@ class Checkpoint(Form):
     thread_id: str | None = None
     checkpoint_id: UuidText | None = None
     checkpoint_ns: str | None = None
-    checkpoint_map: Object | None = None
+    checkpoint_map: dict[str, str] | None = None
 
     def given(self) -> Object:
         return {
@@ -166,11 +166,20 @@ class AssistantSearch(AssistantFilter):
 # -- threads
 
 
+def _state_values(value: Any) -> Any:
+    if value is None or isinstance(value, dict | list):
+        return cast("Any", value)
+    raise ValueError("must be an object, a list or null")
+
+
+StateValues = Annotated[Any, AfterValidator(_state_values)]
+
+
 class ThreadUpdates(Form):
     """One write of a superstep, as if the node `as_node` had made it."""
 
     as_node: str
-    values: Any = None
+    values: StateValues = None
     command: Object | None = None
 
 
@@ -223,14 +232,8 @@ class ThreadPrune(Form):
 # -- state
 
 
-def _state_values(value: Any) -> Any:
-    if value is None or isinstance(value, dict | list):
-        return cast("Any", value)
-    raise ValueError("must be an object, a list or null")
-
-
 class StateUpdate(Form):
-    values: Annotated[Any, AfterValidator(_state_values)] = None
+    values: StateValues = None
     as_node: str | None = None
     checkpoint: Checkpoint | None = None
     checkpoint_id: UuidText | None = None
@@ -341,6 +344,9 @@ class RunCreate(Form):
     checkpoint_during: Flag | None = Field(None, deprecated=True)
     checkpoint: Checkpoint | None = None
     checkpoint_id: UuidText | None = None
+    strict_resume: Flag | None = Field(
+        False, description="Fail when command.resume answers what is not asked."
+    )
     on_completion: OnCompletion | None = OnCompletion.DELETE
     on_disconnect: OnDisconnect | None = OnDisconnect.CONTINUE
 

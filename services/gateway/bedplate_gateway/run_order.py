@@ -16,9 +16,10 @@ from bedplate_proto.vocabulary import (
 
 from .asking import Setup, merged_setup, setup_of
 from .assistants import Assistant
+from .checking import checked
 from .errors import Unprocessable
-from .forms import Object, RunCreate, place_of
-from .ids import uuid7, uuid_or_none
+from .forms import Checkpoint, Object, RunCreate, place_of
+from .ids import uuid7
 from .json_text import dumped, merged
 
 _PLACE_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
@@ -124,6 +125,8 @@ def _kwargs(form: RunCreate, setup: Setup, place: Object, asked: Asked) -> Objec
         "checkpoint_during": form.checkpoint_during,
         "durability": _durability(form),
     }
+    if form.strict_resume:
+        kwargs["strict_resume"] = True
     if asked.speaks_protocol:
         kwargs["event_streaming"] = "v2"
     place = place_of(form.checkpoint, form.checkpoint_id) or place
@@ -147,11 +150,12 @@ def _without_place(setup: Setup) -> tuple[Setup, Object]:
     configurable: Object = dict(setup.config.get("configurable") or {})
     named = {key: configurable.pop(key, None) for key in _PLACE_KEYS}
     place = {key: value for key, value in named.items() if value is not None}
-    checkpoint_id = place.get("checkpoint_id")
-    if checkpoint_id is None:
+    try:
+        checked(Checkpoint, place)
+    except Unprocessable as error:
+        raise Unprocessable(f"config.configurable.{error.message}") from error
+    if "checkpoint_id" not in place:
         place = {}
-    elif not (isinstance(checkpoint_id, str) and uuid_or_none(checkpoint_id)):
-        raise Unprocessable("config.configurable.checkpoint_id: must be a UUID")
     if "configurable" not in setup.config:
         return setup, place
     return Setup({**setup.config, "configurable": configurable}, setup.context), place

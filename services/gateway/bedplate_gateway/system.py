@@ -19,6 +19,7 @@ _FLAGS = {
     "langsmith": False,
     "langsmith_tracing_replicas": False,
     "langsmith_tracing_session_on_runs": False,
+    "strict_resume": True,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 from bedplate.bus.broker import Bus
-from bedplate.kernel.errors import BedplateError, NotFound
+from bedplate.kernel.errors import BedplateError, Conflict, NotFound
 from bedplate_proto import subjects
 from bedplate_proto.threads import (
     CopyThread,
@@ -16,6 +16,7 @@ from bedplate_proto.threads import (
     PruneThreads,
     UpdateThread,
 )
+from bedplate_proto.vocabulary import IfExists
 
 from .asking import Page, ordering, page_of
 from .extraction import extraction_of
@@ -49,10 +50,14 @@ class Threads:
 
     async def _create_with_state(self, order: CreateThread, form: ThreadCreate) -> bytes:
         self._states.check_graph(form.metadata)
-        is_new = await self._row(order.thread_id) is None
-        row = await self._bus.order(subjects.CREATE_THREAD, order)
-        if not is_new:
-            return row
+        # Of several who create the thread at once, only the one that made it writes its state.
+        alone = order.model_copy(update={"if_exists": IfExists.RAISE})
+        try:
+            await self._bus.order(subjects.CREATE_THREAD, alone)
+        except Conflict:
+            if order.if_exists is IfExists.RAISE:
+                raise
+            return await self._bus.order(subjects.CREATE_THREAD, order)
         try:
             await self._states.apply(order.thread_id, form.supersteps or [])
         except BedplateError:

@@ -9,7 +9,7 @@ import pytest
 from langchain_core.messages import AIMessage
 from langgraph.types import Command, interrupt
 
-from bedplate.graphs import drawing, introspection
+from bedplate.graphs import drawing, editing, introspection
 from bedplate.graphs.introspection import thread_config
 from bedplate.graphs.modes import RunStream, stream_graph
 from bedplate.kernel.errors import Refused
@@ -163,7 +163,7 @@ async def test_a_waiting_subgraph_is_shown_nested_if_asked(graphs: SimpleNamespa
     (row,) = await history(graph, thread_id, checkpoint=newest)
     assert row["next"] == ["inner"]
     edit = thread_config(thread_id, checkpoint=task["checkpoint"])
-    await introspection.update_state(graph, edit, {"topic": "changed"})
+    await editing.update_state(graph, edit, {"topic": "changed"})
     inner = await state(graph, thread_id, checkpoint=newest)
     assert inner["values"] == {"topic": "changed"}
 
@@ -208,7 +208,7 @@ async def test_update_state_writes_as_a_node_and_can_fork_the_past(graphs: Simpl
     await finished(graph, {"note": "x"}, config)
     at = (await history(graph, thread_id, limit=10))[2]
     answer = json.loads(
-        await introspection.update_state(
+        await editing.update_state(
             graph, thread_config(thread_id), {"log": ["mine"], "unknown": 1}, as_node="one"
         )
     )
@@ -222,7 +222,7 @@ async def test_update_state_writes_as_a_node_and_can_fork_the_past(graphs: Simpl
     row = await introspection.settled(graph, thread_config(thread_id))
     assert row.status == "interrupted"
     fork = thread_config(thread_id, checkpoint=at["checkpoint"])
-    await introspection.update_state(graph, fork, {"note": "forked"})
+    await editing.update_state(graph, fork, {"note": "forked"})
     shown = await state(graph, thread_id)
     assert shown["parent_checkpoint_id"] == at["checkpoint_id"]
     assert shown["values"] == {**at["values"], "note": "forked"}
@@ -232,7 +232,7 @@ async def test_nothing_as_the_end_drops_the_interrupt(graphs: SimpleNamespace) -
     graph, config = graphs.approval(), graphs.config()
     thread_id = config["configurable"]["thread_id"]
     await finished(graph, {"topic": "t"}, config)
-    await introspection.update_state(graph, thread_config(thread_id), None, as_node="__end__")
+    await editing.update_state(graph, thread_config(thread_id), None, as_node="__end__")
     row = await introspection.settled(graph, thread_config(thread_id))
     assert (row.status, row.interrupts) == ("idle", b"{}")
 
@@ -243,12 +243,12 @@ async def test_an_update_that_cannot_be_is_refused_with_the_librarys_text(
     graph, echo = graphs.steps(), graphs.echo()
     where = thread_config(str(uuid.uuid4()))
     with pytest.raises(Refused, match="Node nowhere does not exist"):
-        await introspection.update_state(graph, where, {}, as_node="nowhere")
+        await editing.update_state(graph, where, {}, as_node="nowhere")
     with pytest.raises(Refused, match="message type"):
-        await introspection.update_state(echo, where, {"messages": [3]}, as_node="model")
+        await editing.update_state(echo, where, {"messages": [3]}, as_node="model")
     with pytest.raises(Refused, match="not found"):
         inside = thread_config(str(uuid.uuid4()), checkpoint={"checkpoint_ns": "gone:1"})
-        await introspection.update_state(graph, inside, {"note": "x"})
+        await editing.update_state(graph, inside, {"note": "x"})
 
 
 async def test_a_message_with_a_known_id_replaces_it(graphs: SimpleNamespace) -> None:
@@ -257,7 +257,7 @@ async def test_a_message_with_a_known_id_replaces_it(graphs: SimpleNamespace) ->
     await finished(graph, {"messages": [{"role": "user", "content": "a", "id": "1"}]}, config)
     mine = {"role": "user", "content": "b", "id": "1"}
     changed = {"messages": [mine, AIMessage("c").model_dump()]}
-    await introspection.update_state(graph, thread_config(thread_id), changed, as_node="model")
+    await editing.update_state(graph, thread_config(thread_id), changed, as_node="model")
     messages = (await state(graph, thread_id))["values"]["messages"]
     assert [message["content"] for message in messages] == ["b", "Echo: a", "c"]
 
@@ -269,9 +269,7 @@ async def test_bulk_updates_make_one_checkpoint_per_superstep(graphs: SimpleName
         {"updates": [{"values": {"note": "x"}, "as_node": "__start__"}]},
         {"updates": [{"command": {"update": {"log": ["c"]}}, "as_node": "one"}]},
     ]
-    answer = json.loads(
-        await introspection.bulk_update(graph, thread_config(thread_id), supersteps)
-    )
+    answer = json.loads(await editing.bulk_update(graph, thread_config(thread_id), supersteps))
     shown = await state(graph, thread_id)
     assert shown["checkpoint_id"] == answer["checkpoint_id"]
     assert (shown["values"], shown["next"]) == ({"note": "x", "log": ["c"]}, ["two"])
@@ -296,7 +294,7 @@ async def test_a_wrong_superstep_is_named(
 ) -> None:
     where = thread_config(str(uuid.uuid4()))
     with pytest.raises(Refused, match=words):
-        await introspection.bulk_update(graphs.steps(), where, supersteps)
+        await editing.bulk_update(graphs.steps(), where, supersteps)
 
 
 async def test_a_drawing_expands_subgraphs_with_xray(graphs: SimpleNamespace) -> None:

@@ -3,11 +3,16 @@ SELECT found.thread_id, found.checkpoint_ns, found.checkpoint_id, found.parent_c
        found.checkpoint::text AS checkpoint, found.metadata::text AS metadata,
        stored.blob_channels, stored.blob_versions, stored.blob_types, stored.blobs,
        pending.write_tasks, pending.write_idxs, pending.write_channels, pending.write_types, pending.write_blobs,
-       pending.write_paths
+       pending.write_paths,
+       (SELECT parent.metadata ? 'compacted' FROM checkpoints AS parent
+         WHERE parent.thread_id = found.thread_id AND parent.checkpoint_ns = found.checkpoint_ns
+           AND parent.checkpoint_id = found.parent_checkpoint_id) AS parent_is_compacted
   FROM (
     SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata
       FROM checkpoints
-     WHERE ($1::jsonb IS NULL OR metadata @> $1) AND ($2::text IS NULL OR checkpoint_id < $2)
+     WHERE ($1::jsonb IS NULL OR metadata @> $1)
+       AND NOT EXISTS (SELECT FROM jsonb_each($1) AS wanted WHERE metadata -> wanted.key <> wanted.value)
+       AND ($2::text IS NULL OR checkpoint_id < $2)
        AND NOT metadata ? 'compacted'
      ORDER BY checkpoint_id DESC
      LIMIT $3

@@ -4,12 +4,16 @@ SELECT found.thread_id, found.checkpoint_ns, found.checkpoint_id, found.parent_c
        found.checkpoint::text AS checkpoint, found.metadata::text AS metadata,
        stored.blob_channels, stored.blob_versions, stored.blob_types, stored.blobs,
        pending.write_tasks, pending.write_idxs, pending.write_channels, pending.write_types, pending.write_blobs,
-       pending.write_paths
+       pending.write_paths,
+       (SELECT parent.metadata ? 'compacted' FROM checkpoints AS parent
+         WHERE parent.thread_id = found.thread_id AND parent.checkpoint_ns = found.checkpoint_ns
+           AND parent.checkpoint_id = found.parent_checkpoint_id) AS parent_is_compacted
   FROM (
     SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata
       FROM checkpoints
      WHERE thread_id = $1 AND ($2::text IS NULL OR checkpoint_ns = $2)
        AND ($3::text IS NULL OR checkpoint_id = $3) AND ($4::jsonb IS NULL OR metadata @> $4)
+       AND NOT EXISTS (SELECT FROM jsonb_each($4) AS wanted WHERE metadata -> wanted.key <> wanted.value)
        AND ($5::text IS NULL OR checkpoint_id < $5)
        AND ($6::text IS NULL OR (checkpoint_id, checkpoint_ns) < ($6, $7::text))
        AND NOT metadata ? 'compacted'

@@ -4,7 +4,10 @@ SELECT found.thread_id, found.checkpoint_ns, found.checkpoint_id, found.parent_c
        found.checkpoint::text AS checkpoint, found.metadata::text AS metadata,
        stored.blob_channels, stored.blob_versions, stored.blob_types, stored.blobs,
        pending.write_tasks, pending.write_idxs, pending.write_channels, pending.write_types, pending.write_blobs,
-       pending.write_paths
+       pending.write_paths,
+       (SELECT parent.metadata ? 'compacted' FROM checkpoints AS parent
+         WHERE parent.thread_id = found.thread_id AND parent.checkpoint_ns = found.checkpoint_ns
+           AND parent.checkpoint_id = found.parent_checkpoint_id) AS parent_is_compacted
   FROM (
     SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata
       FROM checkpoints

@@ -90,9 +90,11 @@ class GetTree(Form):
 
 @dataclass(frozen=True)
 class _Pending:
-    """What a thread waits for. `current_run` None: no run is under way."""
+    """What a thread waits for. `current_run` None: no run is under way. `is_waiting`: its last run
+    ended at these questions; one that failed beside them has left them open."""
 
     interrupts: Sequence[str]
+    is_waiting: bool
     current_run: UUID | None
     is_busy: bool
     assistant: str | None
@@ -143,7 +145,7 @@ class Commands:
         }
         if form.input is not None and forked is None:
             pending = await self._pending(thread_id, about_to_ask=True)
-            if pending is not None and pending.interrupts and not pending.is_busy:
+            if pending is not None and pending.interrupts and pending.is_waiting:
                 given |= {"input": None, "command": {"resume": form.input}}
         run_id = await self._order(given, thread_id=thread_id, request_id=request_id)
         return {"run_id": str(run_id)}
@@ -216,10 +218,13 @@ class Commands:
         if row is None:
             return None
         of_task: dict[str, list[Object]] = from_json(row["interrupts"])
-        is_waiting = row["status"] == ThreadStatus.INTERRUPTED
-        ids = [str(one["id"]) for found in of_task.values() for one in found] if is_waiting else []
-        assistant = row["assistant_id"] or row["graph_id"]
-        return _Pending(ids, row["current_run"], row["is_busy"], assistant)
+        return _Pending(
+            [str(one["id"]) for found in of_task.values() for one in found],
+            row["status"] == ThreadStatus.INTERRUPTED,
+            row["current_run"],
+            row["is_busy"],
+            row["assistant_id"] or row["graph_id"],
+        )
 
     async def _tree(self, thread_id: UUID, run_id: UUID | None) -> Object:
         """Of this run, or of the last one that the events tell of."""

@@ -7,9 +7,10 @@ lifecycle is made of the `end` line. Runs of the older kind are shown too (`tran
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import orjson
 from pydantic_core import from_json
@@ -23,6 +24,9 @@ _METHOD = b'{"method":"'
 _NAMESPACE = b'"namespace":'
 _TIMESTAMP = b',"timestamp":'
 _EVENT_ID = b',"event_id":'
+
+# What `graphs.failures` says of an answer that was refused.
+_WHY = ("reason", "interrupt_ids", "pending_ids")
 
 State = Literal["running", "completed", "failed", "interrupted"]
 
@@ -82,13 +86,19 @@ def made(
 
 
 def root_lifecycle(
-    n: int, run_id: str, state: State, *, graph: str | None, at_ms: int, error: str | None = None
+    n: int,
+    run_id: str,
+    state: State,
+    *,
+    graph: str | None,
+    at_ms: int,
+    failure: Mapping[str, Any] | None = None,
 ) -> Envelope:
+    """`failure` is told beside the state."""
     data: dict[str, Any] = {"event": state}
     if graph is not None:
         data["graph_name"] = graph
-    if error is not None:
-        data["error"] = error
+    data |= failure or {}
     event_id = f"synth:{run_id}:lc||{state}"
     return made(n, "lifecycle", orjson.dumps(data), at_ms=at_ms, event_id=event_id)
 
@@ -98,17 +108,28 @@ def terminal_of(event: Event, facts: RunFacts) -> Envelope:
     end: dict[str, Any] = from_json(event.data)
     status, error = RunStatus(end["status"]), end.get("error")
     state: State = "interrupted"
-    shown: str | None = None
+    failure: dict[str, Any] = {}
     if status is RunStatus.SUCCESS:
         state = "interrupted" if end.get("waits") else "completed"
     elif status in (RunStatus.ERROR, RunStatus.TIMEOUT):
         state = "failed"
-        shown = str(error.get("message", "")) if isinstance(error, dict) else "the run failed"
+        failure = _failure(error)
     graph = end.get("graph") or facts.graph_id
     # When the row says it ended, which is the same for those who are told from the row.
     at_ms = ms_of(end.get("finished_at") or event.at)
-    envelope = root_lifecycle(event.n, event.run_id, state, graph=graph, at_ms=at_ms, error=shown)
+    envelope = root_lifecycle(
+        event.n, event.run_id, state, graph=graph, at_ms=at_ms, failure=failure
+    )
     return replace(envelope, is_placed=event.is_placed)
+
+
+def _failure(error: Any) -> dict[str, Any]:
+    """The error's text, and of an answer that was refused what was wrong with it."""
+    if not isinstance(error, dict):
+        return {"error": "the run failed"}
+    told = cast("dict[str, Any]", error)
+    why = {key: told[key] for key in _WHY if key in told}
+    return {"error": str(told.get("message", "")), **why}
 
 
 def ms_of(at: str) -> int:
