@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from . import runs, threads, webhooks
+from . import items, runs, threads, webhooks
 from .envelope import Message
 
 VERSION = "v1"
@@ -86,6 +86,11 @@ KEEP_LATEST = _to_executor("keep_latest", threads.KeepLatest)
 DRAW_GRAPH = _to_executor("draw_graph", threads.DrawGraph)
 READ_SCHEMAS = _to_executor("read_schemas", threads.ReadSchemas)
 READ_SUBGRAPHS = _to_executor("read_subgraphs", threads.ReadSubgraphs)
+PUT_ITEM = _to_executor("put_item", items.PutItem)
+GET_ITEM = _to_executor("get_item", items.GetItem)
+DELETE_ITEM = _to_executor("delete_item", items.DeleteItem)
+SEARCH_ITEMS = _to_executor("search_items", items.SearchItems)
+LIST_NAMESPACES = _to_executor("list_namespaces", items.ListNamespaces)
 
 REGISTER_GRAPHS = Subject(
     f"rpc.{GATEWAY}.register_graphs",

@@ -49,7 +49,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     | SHARED
     | PLAIN
     | {"bedplate.graphs", "bedplate.sql", "bedplate.webhooks", "fastapi", "starlette", "uvicorn"},
-    "bedplate_run_scheduler": PROTO | SHARED | PLAIN | {"bedplate.graphs.checkpoint_tables"},
+    "bedplate_run_scheduler": PROTO
+    | SHARED
+    | PLAIN
+    | {
+        "bedplate.graphs.checkpoint_tables",
+        "bedplate.graphs.item_tables",
+        "bedplate.graphs.persistence",
+    },
     "bedplate_webhook_dispatcher": PROTO | SHARED | PLAIN | {"bedplate.webhooks", "httpcore"},
     "bedplate_executor": PROTO | SHARED | PLAIN | {"bedplate.graphs", "uvloop", "watchfiles"},
 }

@@ -84,7 +84,7 @@ class Stack:
             "BEDPLATE_LOG_LEVEL": log_level,
         }
         if self._project is not None:
-            for kind in ("EXECUTOR", "GATEWAY", "WEBHOOK_DISPATCHER"):
+            for kind in ("EXECUTOR", "GATEWAY", "RUN_SCHEDULER", "WEBHOOK_DISPATCHER"):
                 self._settings[f"BEDPLATE_{kind}_CONFIG"] = str(self._project)
         self._given_env = dict(env or {})
         self._tell = tell or (lambda _: None)

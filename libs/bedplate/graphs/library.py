@@ -10,11 +10,13 @@ from langgraph import errors
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.errors import EmptyInputError, GraphDrained
 from langgraph.runtime import RunControl
+from langgraph.store.base import BaseStore
 
 # None: the project's library is older than strict answers.
 UnknownInterruptError: type[Any] | None = getattr(errors, "UnknownInterruptError", None)
 
 __all__ = [
+    "BaseStore",
     "CheckpointTuple",
     "EmptyInputError",
     "GraphDrained",

@@ -55,6 +55,10 @@ class StoreTtl(_Block):
     omit_expired: bool = True
     sweep_interval_minutes: Minutes = 5
 
+    def config(self) -> Any:
+        """As langgraph's stores take it (TTLConfig)."""
+        return self.model_dump(exclude_none=True)
+
 
 class StoreBlock(_Block):
     index: IndexBlock | None = None

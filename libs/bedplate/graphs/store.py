@@ -217,6 +217,12 @@ class _Search:
         return cls(given, op.limit, op.offset, op.refresh_ttl)
 
 
+def fenced_store(store: BaseStore, fence: AttemptFence) -> BaseStore:
+    """For one attempt. A project's own store knows nothing of attempts: what one that was taken
+    over still writes there stays."""
+    return store.with_fence(fence) if isinstance(store, PostgresStore) else store
+
+
 def _content(row: Any) -> dict[str, Any]:
     return {
         "value": json.loads(row["value"]),

@@ -23,11 +23,11 @@ from bedplate.graphs.factories import AnyGraph
 from bedplate.graphs.failures import shown_error
 from bedplate.graphs.fence import AttemptFence
 from bedplate.graphs.introspection import Settled, settled, settled_after
-from bedplate.graphs.library import GraphDrained, RunControl
+from bedplate.graphs.library import BaseStore, GraphDrained, RunControl
 from bedplate.graphs.modes import RunStream
 from bedplate.graphs.registry import Registry
 from bedplate.graphs.saver import PostgresSaver
-from bedplate.graphs.store import PostgresStore
+from bedplate.graphs.store import fenced_store
 from bedplate.graphs.wire import dumps
 from bedplate.kernel.errors import BedplateError, Fenced, Unavailable
 from bedplate.kernel.run import Ending
@@ -73,7 +73,7 @@ class Tools:
 
     registry: Registry
     saver: PostgresSaver
-    store: PostgresStore
+    store: BaseStore
     ledger: Ledger
     bus: Bus
     graphs: Tasks
@@ -91,7 +91,7 @@ class Attempt:
         self._tools = tools
         fence = AttemptFence(claimed.run_id, claimed.attempt)
         self._saver = tools.saver.with_fence(fence)
-        self._store = tools.store.with_fence(fence)
+        self._store = fenced_store(tools.store, fence)
         self._control = RunControl()
         self._graph_task: asyncio.Task[BaseException | None] | None = None
         self._limit = asyncio.timeout(None)

@@ -12,10 +12,9 @@ from bedplate.graphs.factories import AccessContext, AnyGraph
 from bedplate.graphs.fence import EditFence
 from bedplate.graphs.host import client_keys
 from bedplate.graphs.introspection import thread_config
-from bedplate.graphs.library import RunnableConfig
+from bedplate.graphs.library import BaseStore, RunnableConfig
 from bedplate.graphs.registry import Registry
 from bedplate.graphs.saver import PostgresSaver
-from bedplate.graphs.store import PostgresStore
 from bedplate.kernel.errors import Conflict, Fenced, NotFound
 from bedplate.ledger import Ledger, Threads
 from bedplate_proto.threads import (
@@ -42,7 +41,7 @@ class Questions:
         self,
         registry: Registry,
         saver: PostgresSaver,
-        store: PostgresStore,
+        store: BaseStore,
         ledger: Ledger,
         threads: Threads,
     ) -> None:

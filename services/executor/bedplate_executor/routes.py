@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from bedplate.bus.serving import Hint, Order, Route
 from bedplate_proto import subjects
-from bedplate_proto.threads import GraphAsk
+from bedplate_proto.envelope import Message
 
 from .keeper import Keeper
 
@@ -20,6 +20,11 @@ QUESTIONS = (
     subjects.DRAW_GRAPH,
     subjects.READ_SCHEMAS,
     subjects.READ_SUBGRAPHS,
+    subjects.PUT_ITEM,
+    subjects.GET_ITEM,
+    subjects.DELETE_ITEM,
+    subjects.SEARCH_ITEMS,
+    subjects.LIST_NAMESPACES,
 )
 
 
@@ -30,8 +35,8 @@ def routes(keeper: Keeper) -> list[Route]:
     return [*asked, Hint(subjects.RUN_SIGNAL, keeper.on_signal)]
 
 
-def _passed_on(keeper: Keeper, verb: str) -> Callable[[GraphAsk], Awaitable[bytes]]:
-    async def ask(question: GraphAsk) -> bytes:
+def _passed_on(keeper: Keeper, verb: str) -> Callable[[Message], Awaitable[bytes]]:
+    async def ask(question: Message) -> bytes:
         return await keeper.ask(verb, question.model_dump_json().encode())
 
     return ask

@@ -158,12 +158,14 @@ class _Worker:
         fails at once."""
         from bedplate.graphs.committer import Committer
         from bedplate.graphs.config import load_config
+        from bedplate.graphs.persistence import given_persistence
         from bedplate.graphs.registry import Registry
         from bedplate.graphs.saver import PostgresSaver
         from bedplate.graphs.serde import serde_from_config
-        from bedplate.graphs.store import PostgresStore
 
         from .attempt import Attempt, Stop, Tools
+        from .item_questions import ItemQuestions
+        from .keeping import open_store
         from .questions import Questions
 
         settings = self._settings
@@ -178,10 +180,10 @@ class _Worker:
         committer = Committer(backbone.pool)
         for part in (*backbone.resources, aclosing(committer), graphs, self._running):
             await stack.enter_async_context(part)
-        saver = PostgresSaver(
-            backbone.pool, committer, serde=serde_from_config(project.checkpointer)
-        )
-        store = PostgresStore(backbone.pool, ttl=project.store.get("ttl"))
+        given = given_persistence(settings.config, os.environ)
+        serde = serde_from_config({"serde": given.checkpointer.serde})
+        saver = PostgresSaver(backbone.pool, committer, serde=serde)
+        store = await open_store(project, given.store, backbone.pool, stack)
         self._tools = Tools(
             registry=registry,
             saver=saver,
@@ -195,7 +197,10 @@ class _Worker:
         )
         self._new_attempt = Attempt
         self._stop_of = Stop
-        self._questions = Questions(registry, saver, store, backbone.ledger, backbone.threads)
+        self._questions = [
+            Questions(registry, saver, store, backbone.ledger, backbone.threads),
+            ItemQuestions(store),
+        ]
         # What was imported stays for good: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -245,8 +250,10 @@ class _Worker:
 
     async def _answer(self, link: Link, head: dict[str, Any], body: bytes) -> None:
         try:
-            verb = getattr(self._questions, head["verb"])
-            answer = await verb(ASKS[head["verb"]].message.model_validate_json(body))
+            verb = head["verb"]
+            answering = next(one for one in self._questions if hasattr(one, verb))
+            ask = ASKS[verb].message.model_validate_json(body)
+            answer = await getattr(answering, verb)(ask)
         except Exception as error:
             told = order_error(error)
             if told.kind == "internal":

@@ -11,7 +11,7 @@ from bedplate.chassis.loop import Loop
 from bedplate.chassis.metrics import Metrics
 from bedplate.chassis.process import Service
 from bedplate.chassis.tasks import Tasks
-from bedplate.graphs.store import PostgresStore
+from bedplate.graphs.persistence import given_persistence
 from bedplate.webhooks.block import given_block
 
 from .assistants import Assistants
@@ -47,6 +47,7 @@ from .webhooks import Acceptance, Webhooks
 
 async def build() -> Service:
     settings = Settings.from_env()
+    given = given_persistence(settings.config, os.environ)
     metrics = Metrics()
     backbone = Backbone(settings, name="gateway", connections_max=settings.connections_max)
     bus, pool = backbone.bus, backbone.pool
@@ -73,7 +74,7 @@ async def build() -> Service:
         *_of_threads(rows, bus, states, assistants, tenant=settings.tenant),
         *ThreadStreamPaths(thread_streams, abandoned).table(),
         *protocol.table(),
-        *ItemPaths(Items(PostgresStore(pool))).table(),
+        *ItemPaths(Items(pool, bus, given.store, tenant=tenant)).table(),
         *WebhookPaths(Webhooks(rows, bus, tenant=settings.tenant)).table(),
     ]
     system = SystemPaths(System(rows, bus, tenant=settings.tenant), metrics, answered, paths)

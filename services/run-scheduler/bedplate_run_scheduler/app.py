@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from bedplate.backbone import Backbone
 from bedplate.chassis.loop import Loop
 from bedplate.chassis.metrics import Metrics
 from bedplate.chassis.process import Service
+from bedplate.graphs.persistence import given_persistence
 from bedplate.ledger import Admissions, Dispatch
 
 from .reaper import Reaper
@@ -14,10 +17,15 @@ from .routes import routes
 from .scheduler import Scheduler
 from .settings import Settings
 from .sharing import Sharing
+from .sweeper import Sweeper
+
+# A sweep works in small transactions; what it has not done within this time, the next one does.
+_SWEEP_S_MAX = 600.0
 
 
 def build() -> Service:
     settings = Settings.from_env()
+    given = given_persistence(settings.config, os.environ)
     backbone = Backbone(settings, name="run-scheduler", connections_max=settings.connections_max)
     metrics = Metrics()
     dispatch = Dispatch(backbone.pool, backbone.outbox, backbone.messages, settings.limits)
@@ -32,6 +40,7 @@ def build() -> Service:
         lost_ticket_s=settings.lost_ticket_s,
         doomed_s=settings.doomed_s,
     )
+    sweeper = Sweeper(backbone.pool)
     served = backbone.served("run-scheduler", routes(scheduler))
     shares = Loop("shares", sharing.share_out, period_s=settings.relay_s)
     sharing.poke = shares.poke
@@ -49,6 +58,12 @@ def build() -> Service:
             Loop("dispatch", relay.dispatch, period_s=settings.relay_s),
             Loop("reissue", relay.reissue, period_s=max(2.0, settings.lost_ticket_s / 2)),
             Loop("sweep", relay.sweep, period_s=settings.sweep_s),
+            Loop(
+                "sweep-items",
+                sweeper.sweep_items,
+                period_s=60 * given.store.ttl.sweep_interval_minutes,
+                limit_s=_SWEEP_S_MAX,
+            ),
         ],
         ready={**backbone.ready, "streams": relay.ready, "expiry": expiry.ready},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -13,6 +14,11 @@ from bedplate.kernel.fairness import Limits
 class Settings(BackboneSettings):
     service: ClassVar[str] = "run-scheduler"
 
+    config: Path | None = Field(
+        None,
+        description="The project's langgraph.json, for how long threads and store items live.",
+        json_schema_extra={"env": ["LANGGRAPH_CONFIG_PATH"]},
+    )
     connections_max: int = Field(10, ge=2, le=100, description="PostgreSQL connections.")
     attempts_max: int = Field(
         3,
