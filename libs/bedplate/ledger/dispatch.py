@@ -34,7 +34,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Queue:
-    """The ready runs of one fairness group."""
+    """The runs of one fairness group that wait for an executor, with a ticket or without."""
 
     tenant: str
     group: str
@@ -71,11 +71,13 @@ class Dispatch:
 
     async def share_out(self) -> int:
         """Give tickets to ready runs, as far as there is room; how many."""
+        limits = self._limits
+        # A look without locks first: most pokes find nothing to do.
+        if await self._room(self._pool) <= 0:
+            return 0
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _SHARING_LOCK)
-            limits = self._limits
-            queued = await connection.fetchval(_sql["count_queued"], limits.tickets)
-            room = limits.tickets - queued
+            room = await self._room(connection)
             if room <= 0:
                 return 0
             in_flight = await self._in_flight(connection)
@@ -90,6 +92,11 @@ class Dispatch:
         self._flush(given)
         return len(given)
 
+    async def _room(self, connection: Any) -> int:
+        """For how many tickets there is room; none where nobody waits for one."""
+        seen = await connection.fetchrow(_sql["count_tickets"], self._limits.tickets)
+        return self._limits.tickets - seen["tickets"] if seen["is_wanted"] else 0
+
     async def _in_flight(self, connection: Any) -> InFlight:
         in_flight = InFlight()
         for row in await connection.fetch(_sql["count_in_flight"]):
@@ -97,7 +104,7 @@ class Dispatch:
         return in_flight
 
     async def queues(self, *, limit: int) -> list[Queue]:
-        """The ready runs by fairness group, the longest queues first."""
+        """The runs that wait for an executor by fairness group, the longest queues first."""
         return [
             Queue(row["tenant"], row["fairness_group"], row["runs"], row["oldest_s"])
             for row in await self._pool.fetch(_sql["measure_ready"], limit)

@@ -28,7 +28,7 @@ class Settings(BackboneSettings):
         json_schema_extra={"env": ["BEDPLATE_ATTEMPTS_MAX", "BG_JOB_MAX_RETRIES"]},
     )
     tickets_max: int = Field(
-        200,
+        10,
         ge=1,
         le=10_000,
         description="Runs that may lie in the queue of the executors. Others wait where fairness is"

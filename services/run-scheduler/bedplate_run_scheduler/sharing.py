@@ -1,4 +1,4 @@
-"""Tickets for the runs that are ready, and what is to be seen of them in /metrics."""
+"""Tickets for the runs that are ready, and what is to be seen in /metrics of all that wait."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Sharing:
         """Set to the poke of the loop that shares out."""
         self._shared = metrics.counter("tickets.shared", "Tickets given to runs that waited.")
         self._runs = metrics.gauge(
-            "ready.runs", "Runs that wait for a ticket.", labels=("tenant", "group")
+            "ready.runs", "Runs that wait for an executor.", labels=("tenant", "group")
         )
         self._oldest = metrics.gauge(
             "ready.oldest_seconds",

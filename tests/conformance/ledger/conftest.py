@@ -33,17 +33,10 @@ from bedplate.ledger import (
 )
 from bedplate.sql import migrate, migrations_of
 from bedplate.testing.eventually import eventually
+from bedplate.testing.orders import ASSISTANT, TENANT, create_run
 from bedplate_proto.runs import CreateRun
 from bedplate_proto.subjects import DEFAULT_PREFIX
-from bedplate_proto.vocabulary import (
-    IfNotExists,
-    MultitaskStrategy,
-    RunStatus,
-    ThreadStatus,
-)
-
-TENANT = "default"
-ASSISTANT = UUID("11111111-1111-4111-8111-111111111111")
+from bedplate_proto.vocabulary import RunStatus, ThreadStatus
 
 
 @pytest.fixture(scope="session")
@@ -94,23 +87,7 @@ class Books:
     tasks: Tasks
 
     def order(self, thread_id: UUID | None = None, **changed: Any) -> CreateRun:
-        order = CreateRun(
-            tenant=TENANT,
-            run_id=uuid4(),
-            thread_id=thread_id or uuid4(),
-            assistant_id=ASSISTANT,
-            graph_id="agent",
-            kwargs="{}",
-            metadata="{}",
-            thread_metadata="{}",
-            thread_config="{}",
-            multitask_strategy=MultitaskStrategy.ENQUEUE,
-            if_not_exists=IfNotExists.CREATE,
-            after_s=0,
-            is_temporary=False,
-            deletes_thread=False,
-        )
-        return order.model_copy(update=changed)
+        return create_run(thread_id, **changed)
 
     async def create(self, thread_id: UUID | None = None, **changed: Any) -> CreateRun:
         order = self.order(thread_id, **changed)

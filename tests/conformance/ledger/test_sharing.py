@@ -48,6 +48,18 @@ async def test_the_queue_holds_no_more_than_it_may(shop: Any) -> None:
         await books.assert_consistent(order.thread_id)
 
 
+async def test_what_waits_is_told_by_group_with_a_ticket_or_without(shop: Any) -> None:
+    books = shop(Limits(tickets=1))
+    for _ in range(3):
+        await books.create(fairness_group="crowd")
+    await books.create(fairness_group="quiet")
+    crowd, quiet = await books.dispatch.queues(limit=5)
+    assert (crowd.group, crowd.runs, quiet.group, quiet.runs) == ("crowd", 3, "quiet", 1)
+    assert crowd.oldest_s >= quiet.oldest_s >= 0
+    [only] = await books.dispatch.queues(limit=1)
+    assert only.group == "crowd"
+
+
 async def test_another_groups_first_run_waits_for_no_queue(shop: Any) -> None:
     books = shop(Limits(tickets=2))
     crowd = [await books.create(fairness_group="crowd") for _ in range(50)]
@@ -57,6 +69,20 @@ async def test_another_groups_first_run_waits_for_no_queue(shop: Any) -> None:
         await books.claim(order)
     assert await books.dispatch.share_out() == 2
     assert await books.claim(urgent) == await books.claim(first) == 1
+
+
+async def test_tickets_come_into_the_queue_in_the_order_of_their_shares(shop: Any) -> None:
+    books = shop(Limits(tickets=8))
+    crowd = [await books.create(fairness_group="crowd") for _ in range(16)]
+    wanted = [await books.create(fairness_group=group) for group in ("one", "two", "three")]
+    for order in crowd[:8]:
+        await books.claim(order)
+    await books.flushed()
+    books.broker.stored.clear()
+    await books.dispatch.share_out()
+    await books.flushed()
+    queued = [message.msg_id.split(":")[0] for message in books.broker.stored]
+    assert queued == [str(order.run_id) for order in (*wanted, *crowd[8:13])]
 
 
 async def test_a_thread_keeps_the_group_it_got_first(shop: Any) -> None:

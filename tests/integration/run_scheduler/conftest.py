@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import orjson
 import pytest
@@ -22,8 +22,7 @@ from bedplate.devstack.servers import Servers
 from bedplate.kernel.fairness import Limits
 from bedplate.ledger import Admissions, Dispatch
 from bedplate.testing.eventually import eventually
-from bedplate_proto.runs import CreateRun
-from bedplate_proto.vocabulary import IfNotExists, MultitaskStrategy
+from bedplate.testing.orders import create_run
 from bedplate_run_scheduler.settings import Settings
 
 QUEUE = "RUN_DISPATCH"
@@ -61,29 +60,12 @@ class Desk:
 
     async def create(self) -> UUID:
         """A run on a thread of its own whose ticket is in the queue."""
-        run_id = uuid4()
+        order = create_run()
         backbone = self.backbone
         admissions = Admissions(backbone.pool, backbone.outbox, backbone.messages, self.dispatch)
-        await admissions.create(
-            CreateRun(
-                tenant="default",
-                run_id=run_id,
-                thread_id=uuid4(),
-                assistant_id=uuid4(),
-                graph_id="agent",
-                kwargs="{}",
-                metadata="{}",
-                thread_metadata="{}",
-                thread_config="{}",
-                multitask_strategy=MultitaskStrategy.ENQUEUE,
-                if_not_exists=IfNotExists.CREATE,
-                after_s=0,
-                is_temporary=False,
-                deletes_thread=False,
-            )
-        )
-        await self.is_queued(run_id, ticket=1)
-        return run_id
+        await admissions.create(order)
+        await self.is_queued(order.run_id, ticket=1)
+        return order.run_id
 
     async def is_queued(self, run_id: UUID, *, ticket: int) -> None:
         """Returns when it is."""
