@@ -48,9 +48,10 @@ class Backlog:
         """
         if self._defers:
             while len(self._waiting) >= _ENTRIES_MAX:
+                self._committer.hurry()
                 await asyncio.wait(self._waiting, return_when=asyncio.FIRST_COMPLETED)
             self._raise_failure()
-            stored = self._committer.hand_in(entry)
+            stored = self._committer.hand_in(entry, lingers=True)
             self._waiting[stored] = None
             stored.add_done_callback(partial(self._learn, entry, versions, blob_channels))
             return
@@ -66,6 +67,7 @@ class Backlog:
     async def decided(self) -> None:
         """Returns when everything handed in so far is stored or has failed."""
         if self._waiting:
+            self._committer.hurry()
             await asyncio.wait(list(self._waiting))
 
     async def settled(self) -> None:

@@ -1,8 +1,9 @@
 """Group commit: what all attempts of a process want to store, in few transactions.
 
 While one commit is on its way, what arrives is collected; when it is done, everything collected
-travels in the next one, in one statement. There is no timer: alone, an entry goes at once; under
-load the batches grow by themselves.
+travels in the next one, in one statement. Alone, an entry goes at once; under load the batches grow
+by themselves. Only entries that nobody waits for linger a few milliseconds for company: what a
+short run saves is then one commit.
 
 Promises, to the caller of `commit`:
 - When it returns, the entry is committed, all of it. When it raises, nothing of it is, except after
@@ -32,6 +33,8 @@ _sql = Statements("bedplate.graphs")
 # a worker, small enough that nobody waits long for somebody else's megabytes.
 ROWS_MAX = 2_000
 BYTES_MAX = 8 * 1024 * 1024
+# Shorter than a commit may take anyway, longer than a node that only computes.
+LINGER_S = 0.004
 
 
 class CheckpointRow(NamedTuple):
@@ -117,6 +120,7 @@ class Committer:
         self._bytes_max = bytes_max
         self._waiting: deque[_Waiting] = deque()
         self._writer: asyncio.Task[None] | None = None
+        self._hurried = asyncio.Event()
         self._is_closed = False
         self.commits = 0
         self.entries = 0
@@ -126,12 +130,16 @@ class Committer:
         `Unavailable`. A cancelled caller takes back what is not on its way yet."""
         await self.hand_in(entry)
 
-    def hand_in(self, entry: Entry) -> asyncio.Future[None]:
+    def hand_in(self, entry: Entry, *, lingers: bool = False) -> asyncio.Future[None]:
         """Queue `entry`; the future ends as `commit` would. Cancelling it takes the entry back as
-        long as it is not on its way."""
+        long as it is not on its way. `lingers`: it may wait for others, until `hurry`."""
         if self._is_closed:
             raise Unavailable("The checkpoint committer of this process is closed.")
-        return self._queue(entry)
+        return self._queue(entry, lingers=lingers)
+
+    def hurry(self) -> None:
+        """Somebody waits for what was handed in."""
+        self._hurried.set()
 
     async def settle(self) -> None:
         """Wait until everything handed in so far is decided, also what its caller gave up. Raises
@@ -142,14 +150,17 @@ class Committer:
     async def aclose(self) -> None:
         """Take nothing more, and decide what was taken."""
         self._is_closed = True
+        self.hurry()
         if self._writer is not None:
             await asyncio.wait([self._writer])
 
     # -- the writer: one task while there is something to write
 
-    def _queue(self, entry: Entry) -> asyncio.Future[None]:
+    def _queue(self, entry: Entry, *, lingers: bool = False) -> asyncio.Future[None]:
         decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, decided))
+        if not lingers:
+            self.hurry()
         if self._writer is None:
             self._writer = asyncio.create_task(self._write(), name="checkpoint-committer")
         return decided
@@ -157,6 +168,7 @@ class Committer:
     async def _write(self) -> None:
         try:
             while self._waiting:
+                await self._linger()
                 await self._decide(self._next_batch())
                 # Who takes back what stands on a failed entry does so before the next batch leaves.
                 await asyncio.sleep(0)
@@ -164,6 +176,17 @@ class Committer:
             self._writer = None
             # Only when the process is going down: whoever waits must not wait for ever.
             self._fail_waiting(Unavailable("The checkpoint committer of this process was stopped."))
+
+    async def _linger(self) -> None:
+        if self._hurried.is_set():
+            self._hurried.clear()
+            return
+        timer = asyncio.get_running_loop().call_later(LINGER_S, self.hurry)
+        try:
+            await self._hurried.wait()
+        finally:
+            timer.cancel()
+        self._hurried.clear()
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []

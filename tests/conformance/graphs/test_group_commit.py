@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from langgraph.checkpoint.base.id import uuid6
 
+from bedplate.graphs import committer as committer_module
 from bedplate.graphs.committer import Committer
 from bedplate.graphs.saver import PostgresSaver
 from bedplate.kernel.errors import Refused, Unavailable
@@ -32,6 +33,33 @@ async def test_sixteen_runs_need_at_most_two_commits_per_step(
     assert tables.committer.commits <= 2 * STEPS * RUNS
     # The promise above would hold one by one; this is what gathering is for.
     assert tables.committer.commits < tables.committer.entries / 2 or durability == "exit"
+
+
+async def test_what_nobody_waits_for_yet_travels_together(
+    tables: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer_module, "LINGER_S", 60.0)
+    thread_id = uuid4()
+    saver = tables.fenced(await tables.run(thread_id)).deferring()
+    places = [_place(str(thread_id)) for _ in range(3)]
+    for place in places:
+        await saver.aput_writes(place, [("c", 1)], "t")
+        # Each was queued long before the next: a writer that does not linger takes it alone.
+        await tables.pool.fetchval("SELECT 1")
+    assert tables.committer.commits == 0
+
+    await saver.settled()
+
+    assert tables.committer.commits == 1
+    assert await tables.count("checkpoint_writes", thread_id) == 3
+
+
+async def test_what_nobody_ever_waits_for_is_committed_all_the_same(tables: Any) -> None:
+    thread_id = uuid4()
+    saver = tables.fenced(await tables.run(thread_id)).deferring()
+    await saver.aput_writes(_place(str(thread_id)), [("c", 1)], "t")
+
+    await eventually(lambda: tables.count("checkpoint_writes", thread_id), equals=1, within_s=5)
 
 
 async def test_one_bad_entry_does_not_fail_its_neighbours(tables: Any) -> None:
