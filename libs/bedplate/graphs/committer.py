@@ -114,10 +114,12 @@ class Committer:
         retry_s_max: float = RETRY_S_MAX,
         rows_max: int = ROWS_MAX,
         bytes_max: int = BYTES_MAX,
+        linger_s: float = LINGER_S,
     ) -> None:
         self._patience = Patience(pool, retry_s_max=retry_s_max)
         self._rows_max = rows_max
         self._bytes_max = bytes_max
+        self._linger_s = linger_s
         self._waiting: deque[_Waiting] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._hurried = asyncio.Event()
@@ -181,7 +183,7 @@ class Committer:
         if self._hurried.is_set():
             self._hurried.clear()
             return
-        timer = asyncio.get_running_loop().call_later(LINGER_S, self.hurry)
+        timer = asyncio.get_running_loop().call_later(self._linger_s, self.hurry)
         try:
             await self._hurried.wait()
         finally:

@@ -10,7 +10,6 @@ import asyncpg
 import pytest
 from langgraph.checkpoint.base.id import uuid6
 
-from bedplate.graphs import committer as committer_module
 from bedplate.graphs.committer import Committer
 from bedplate.graphs.saver import PostgresSaver
 from bedplate.kernel.errors import Refused, Unavailable
@@ -35,22 +34,21 @@ async def test_sixteen_runs_need_at_most_two_commits_per_step(
     assert tables.committer.commits < tables.committer.entries / 2 or durability == "exit"
 
 
-async def test_what_nobody_waits_for_yet_travels_together(
-    tables: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(committer_module, "LINGER_S", 60.0)
+async def test_what_nobody_waits_for_yet_travels_together(tables: Any) -> None:
     thread_id = uuid4()
-    saver = tables.fenced(await tables.run(thread_id)).deferring()
+    committer = Committer(tables.pool, linger_s=60.0)
+    fence = await tables.run(thread_id)
+    saver = PostgresSaver(tables.pool, committer, fence=fence).deferring()
     places = [_place(str(thread_id)) for _ in range(3)]
     for place in places:
         await saver.aput_writes(place, [("c", 1)], "t")
         # Each was queued long before the next: a writer that does not linger takes it alone.
         await tables.pool.fetchval("SELECT 1")
-    assert tables.committer.commits == 0
+    assert committer.commits == 0
 
     await saver.settled()
 
-    assert tables.committer.commits == 1
+    assert committer.commits == 1
     assert await tables.count("checkpoint_writes", thread_id) == 3
 
 
