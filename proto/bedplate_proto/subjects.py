@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from . import items, runs, threads, webhooks
+from . import crons, items, runs, threads, webhooks
 from .envelope import Message
 
 VERSION = "v1"
@@ -76,6 +76,12 @@ UPDATE_THREAD = _to_scheduler("update_thread", threads.UpdateThread)
 DELETE_THREAD = _to_scheduler("delete_thread", threads.DeleteThread, threads.Nothing)
 COPY_THREAD = _to_scheduler("copy_thread", threads.CopyThread)
 PRUNE_THREADS = _to_scheduler("prune_threads", threads.PruneThreads, threads.PruneAnswer)
+CREATE_CRON = _to_scheduler("create_cron", crons.CreateCron)
+UPDATE_CRON = _to_scheduler("update_cron", crons.UpdateCron)
+DELETE_CRON = _to_scheduler("delete_cron", crons.DeleteCron, threads.Nothing)
+DELETE_CRONS_OF_ASSISTANT = _to_scheduler(
+    "delete_crons_of_assistant", crons.DeleteCronsOfAssistant, threads.Nothing
+)
 
 READ_STATE = _to_executor("read_state", threads.ReadState)
 READ_HISTORY = _to_executor("read_history", threads.ReadHistory)

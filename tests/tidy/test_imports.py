@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "bedplate.graphs.checkpoint_tables",
         "bedplate.graphs.item_tables",
         "bedplate.graphs.persistence",
+        "bedplate.sql",
     },
     "bedplate_webhook_dispatcher": PROTO | SHARED | PLAIN | {"bedplate.webhooks", "httpcore"},
     "bedplate_executor": PROTO | SHARED | PLAIN | {"bedplate.graphs", "uvloop", "watchfiles"},

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 # File in the package -> most lines.
-PLUMBING = {"__main__.py": 12, "app.py": 120, "settings.py": 80, "routes.py": 80}
+PLUMBING = {"__main__.py": 12, "app.py": 120, "settings.py": 120, "routes.py": 80}
 README_LINES_MAX = 60
 
 

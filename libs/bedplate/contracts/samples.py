@@ -27,6 +27,9 @@ _KNOWN: dict[str, Any] = {
     "assistant_metadata": "{}",
     "thread_metadata": "{}",
     "thread_config": "{}",
+    "payload": '{"assistant_id": "agent", "schedule": "0 9 * * 1-5"}',
+    "schedule": "0 9 * * 1-5",
+    "timezone": "Europe/Berlin",
     "kind": "conflict",
     "message": "Thread is already running a task.",
     "event": "updates",
@@ -97,6 +100,8 @@ def _value(name: str, kind: Any, least: Any = None) -> Any:
 def _plain(name: str, kind: Any, least: Any) -> Any:
     if kind is UUID:
         return uuid5(NAMESPACE_URL, f"bedplate:{name}")
+    if kind is datetime:
+        return AT
     if kind is bool:
         return False
     if kind in (int, float):

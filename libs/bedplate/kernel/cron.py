@@ -117,6 +117,36 @@ class Schedule:
         return at.astimezone(self._zone).utcoffset() or timedelta()
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What becomes of a cron that is due. `next_at` None: it will not fire any more."""
+
+    fires: bool
+    next_at: datetime | None
+
+
+def turn(
+    schedule: Schedule,
+    *,
+    due_at: datetime,
+    now: datetime,
+    end_time: datetime | None,
+    late_s_max: float,
+) -> Turn:
+    """A slot that nobody looked at in time is let go, and so are all between it and now: after a
+    night off the air, a server must not do what was to be done last night."""
+    is_late = (now - due_at).total_seconds() > late_s_max
+    # A clock that is behind the one that set `due_at` must not find the same slot again.
+    return Turn(not is_late, planned(schedule, after=max(now, due_at), end_time=end_time))
+
+
+def planned(schedule: Schedule, *, after: datetime, end_time: datetime | None) -> datetime | None:
+    """The next time it is due, unless that is past its end."""
+    due_at = schedule.next_after(after)
+    is_over = due_at is None or (end_time is not None and due_at > end_time)
+    return None if is_over else due_at
+
+
 def _plain(at: datetime) -> datetime:
     return at.replace(tzinfo=None)
 

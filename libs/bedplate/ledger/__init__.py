@@ -1,4 +1,4 @@
-"""The truth: threads, runs and the outbox in PostgreSQL.
+"""The truth: threads, runs, crons and the outbox in PostgreSQL.
 
 Cast: the *scheduler* creates, dispatches, cancels and expires; *executors* claim, renew, release,
 lose and finish. `Admissions` (new runs, cancels), `Dispatch` (tickets), `Ledger` (runs at work) and
@@ -9,11 +9,12 @@ one short transaction where it is not, and answers with what it found (`Applied`
 Promises: at most one run of a thread is running (also a unique index); a run's attempt number grows
 with every claim; what an older attempt writes is refused; a change and the messages that tell of it
 are committed together. Not promised: that messages arrive once, or in order. Lock order: thread,
-run, outbox.
+cron, run, outbox.
 """
 
 from .admissions import Admissions, Admitted, Stopped
 from .connect import NOT_THERE_YET, make_pool
+from .crons import AssistantNow, Crons, Decided, Due, Fired, Firing, Orphaned
 from .dispatch import Dispatch, Queue, Turn
 from .messages import Finish, Messages
 from .moves import (
@@ -37,15 +38,22 @@ __all__ = [
     "Admissions",
     "Admitted",
     "Applied",
+    "AssistantNow",
     "Claimed",
     "Closed",
+    "Crons",
+    "Decided",
     "Dispatch",
+    "Due",
     "EndedUnstarted",
     "Finish",
+    "Fired",
+    "Firing",
     "Ledger",
     "Lost",
     "Messages",
     "Missing",
+    "Orphaned",
     "Outbox",
     "Outcome",
     "Outgoing",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -67,6 +68,16 @@ _Found = Admitted | ThreadFacts
 """Admitted, or what the thread really is."""
 
 
+@dataclass(frozen=True)
+class Written:
+    """A run that is admitted once the transaction is committed; then it must be settled."""
+
+    admitted: Admitted
+    told: Sequence[Outgoing]
+    waits_on: UUID | None
+    """The thread that may have nobody who would dispatch this run."""
+
+
 class Admissions:
     """Any number of verbs at once, from any number of schedulers."""
 
@@ -82,10 +93,23 @@ class Admissions:
         Raises `NotFound` (no such thread, or not yours), `Conflict` (busy, and the strategy is
         reject; or the run id is taken) and `Refused` (JSON that PostgreSQL cannot hold).
         """
+        return await self.settle(await self.write(order))
+
+    async def write(self, order: CreateRun, connection: Any = None) -> Written:
+        """The same without an end: with a `connection`, in its transaction. Raises likewise; the
+        transaction is then to be rolled back."""
         try:
-            return await self._admit(order)
+            return await self._admit(order, connection)
         except asyncpg.DataError as error:
             raise Refused(f"a part of the run is JSON that cannot be stored: {error}") from error
+
+    async def settle(self, written: Written) -> Admitted:
+        """After the commit: send what tells of the run, and see to its turn."""
+        self._outbox.soon(written.told)
+        if written.waits_on is None:
+            return written.admitted
+        turn = await self._dispatch.dispatch_next(written.waits_on)
+        return replace(written.admitted, is_ready=turn is not None and turn.is_ready)
 
     async def create_all(self, orders: Sequence[CreateRun]) -> list[Admitted]:
         """Admit runs that each come with a thread of their own: all of them, or none. Raises as
@@ -107,7 +131,8 @@ class Admissions:
         self._outbox.soon(sent)
         return admitted
 
-    async def _admit(self, order: CreateRun) -> Admitted:
+    async def _admit(self, order: CreateRun, connection: Any) -> Written:
+        reader = connection or self._pool
         request = Request(
             order.multitask_strategy, order.if_not_exists, is_delayed=order.after_s > 0
         )
@@ -122,27 +147,24 @@ class Admissions:
                     raise NotFound(NOT_FOUND_MESSAGE, thread_id=str(order.thread_id))
                 case Decision.START_ON_NEW_THREAD | Decision.WAIT_ON_NEW_THREAD:
                     found, told = await self._with_thread(
-                        self._pool, order, takes_turn=decision is Decision.START_ON_NEW_THREAD
+                        reader, order, takes_turn=decision is Decision.START_ON_NEW_THREAD
                     )
                     # Not written: somebody made the thread a moment ago, or it is one that this
                     # order may not see (another tenant's, or about to be swept).
                     hidden += not isinstance(found, Admitted)
                 case Decision.START | Decision.WAIT:
                     found, told = await self._on_thread(
-                        self._pool, order, facts, takes_turn=decision is Decision.START
+                        reader, order, facts, takes_turn=decision is Decision.START
                     )
                 case Decision.DISPLACE:
-                    found, told = await self._displace(order)
+                    async with self._transaction(connection) as displacing_in:
+                        found, told = await self._displace(order, displacing_in)
             if isinstance(found, Admitted):
-                self._outbox.soon(told)
-                if decision is Decision.WAIT and not request.is_delayed:
-                    # The thread may have only delayed runs, and so nobody who would dispatch this
-                    # one.
-                    turn = await self._dispatch.dispatch_next(order.thread_id)
-                    return replace(found, is_ready=turn is not None and turn.is_ready)
-                return found
-            if known := await self._known(self._pool, order):
-                return known
+                # The thread may have only delayed runs, and so nobody who would dispatch this one.
+                is_behind = decision is Decision.WAIT and not request.is_delayed
+                return Written(found, told, order.thread_id if is_behind else None)
+            if known := await self._known(reader, order):
+                return Written(known, (), None)
             if found is facts:
                 raise Conflict("The run id is taken.", run_id=str(order.run_id))
             if found is ThreadFacts.MISSING and hidden > 1:
@@ -192,32 +214,38 @@ class Admissions:
             return ThreadFacts.FREE, []
         return _admitted(record, told, takes_turn=takes_turn)
 
-    async def _displace(self, order: CreateRun) -> tuple[_Found, list[Outgoing]]:
+    @asynccontextmanager
+    async def _transaction(self, connection: Any) -> AsyncGenerator[Any]:
+        """The given connection's own, or a new one."""
+        if connection is not None:
+            yield connection
+            return
+        async with self._pool.acquire() as acquired, acquired.transaction():
+            yield acquired
+
+    async def _displace(self, order: CreateRun, connection: Any) -> tuple[_Found, list[Outgoing]]:
         """Ask all runs of the thread to stop, and write the new one behind those that have to be
         waited for."""
         action = displacing(order.multitask_strategy)
         assert action is not None
-        async with self._pool.acquire() as connection, connection.transaction():
-            runs_active = await connection.fetchval(
-                _sql["lock_thread"], order.thread_id, order.tenant
-            )
-            if runs_active is None:
-                return ThreadFacts.MISSING, []
-            if known := await self._known(connection, order):
-                return known, []
-            records = await connection.fetch(_sql["lock_active_runs"], order.thread_id)
-            stopped, told = await self._stop(
-                connection, records, action, tenant=order.tenant, thread_id=order.thread_id
-            )
-            left = len(records) - sum(one.is_over for one in stopped)
-            found, told_of_new = await self._on_thread(
-                connection,
-                order,
-                ThreadFacts.OCCUPIED if left else ThreadFacts.FREE,
-                takes_turn=left == 0 and order.after_s == 0,
-            )
-            if not isinstance(found, Admitted):
-                raise Conflict("The run id is taken.", run_id=str(order.run_id))
+        runs_active = await connection.fetchval(_sql["lock_thread"], order.thread_id, order.tenant)
+        if runs_active is None:
+            return ThreadFacts.MISSING, []
+        if known := await self._known(connection, order):
+            return known, []
+        records = await connection.fetch(_sql["lock_active_runs"], order.thread_id)
+        stopped, told = await self._stop(
+            connection, records, action, tenant=order.tenant, thread_id=order.thread_id
+        )
+        left = len(records) - sum(one.is_over for one in stopped)
+        found, told_of_new = await self._on_thread(
+            connection,
+            order,
+            ThreadFacts.OCCUPIED if left else ThreadFacts.FREE,
+            takes_turn=left == 0 and order.after_s == 0,
+        )
+        if not isinstance(found, Admitted):
+            raise Conflict("The run id is taken.", run_id=str(order.run_id))
         return Admitted(found.row, found.is_ready, tuple(stopped)), [*told, *told_of_new]
 
     async def cancel(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bedplate.kernel.errors import Refused
+from bedplate.kernel.setup import PLACE_KEYS, Setup
 
 from .forms import Config, Object
-from .json_text import merged
 
 # Keys of `configurable` and `context` that only the server sets; taken out of what clients send.
 SERVER_KEYS = frozenset(
@@ -29,25 +29,6 @@ SERVER_KEYS = frozenset(
         "__context_provided__",
     }
 )
-# Where a run is, not what it is about: never mirrored into the context.
-_PLACE_KEYS = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "run_id"})
-
-
-@dataclass(frozen=True)
-class Setup:
-    """Config and context; what is given as one of configurable and context is in both."""
-
-    config: Object
-    context: Object
-
-    @property
-    def lasting(self) -> Object:
-        """The config as the thread keeps it. Where one run began is not where its state is read."""
-        given: Object | None = self.config.get("configurable")
-        if given is None:
-            return self.config
-        kept = {key: value for key, value in given.items() if key not in _PLACE_KEYS}
-        return {**self.config, "configurable": kept}
 
 
 def setup_of(config: Config | None, context: Object | None) -> Setup:
@@ -57,22 +38,10 @@ def setup_of(config: Config | None, context: Object | None) -> Setup:
     own_context = _client_keys(context)
     if configurable and own_context:
         raise Refused("Give either config.configurable or context, not both.")
-    mirrored = {key: value for key, value in configurable.items() if key not in _PLACE_KEYS}
+    mirrored = {key: value for key, value in configurable.items() if key not in PLACE_KEYS}
     if configurable or own_context:
         given["configurable"] = configurable or own_context
     return Setup(given, own_context or mirrored)
-
-
-def merged_setup(below: Setup, above: Setup) -> Setup:
-    """Key by key, `above` wins; tags are put together, metadata and configurable are merged."""
-    config = merged(below.config, above.config)
-    for key in ("configurable", "metadata"):
-        if key in config:
-            config[key] = merged(below.config.get(key), above.config.get(key))
-    tags: list[Any] = [*below.config.get("tags", ()), *above.config.get("tags", ())]
-    if tags:
-        config["tags"] = list(dict.fromkeys(tags))
-    return Setup(config, merged(below.context, above.context))
 
 
 def _client_keys(given: Mapping[str, Any] | None) -> Object:

@@ -16,12 +16,13 @@ from pydantic_core import from_json
 from bedplate.bus.broker import Bus
 from bedplate.chassis.log import get_logger
 from bedplate.kernel.errors import Conflict, NotFound
+from bedplate.kernel.setup import Setup
 from bedplate_proto import subjects
 from bedplate_proto.runs import CancelRun
 from bedplate_proto.threads import GatewayPoke, Nothing, PruneThreads, RegisterGraphs
 from bedplate_proto.vocabulary import CancelAction, IfExists
 
-from .asking import Page, Setup, ordering, page_of, setup_of
+from .asking import Page, ordering, page_of, setup_of
 from .errors import Unprocessable
 from .forms import AssistantCreate, AssistantFilter, AssistantSearch, AssistantUpdate, Object
 from .ids import system_assistant_id, uuid_or_none

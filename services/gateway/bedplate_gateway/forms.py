@@ -312,14 +312,11 @@ def _modes(value: Any) -> Any:
 Nodes: TypeAlias = Literal["*"] | list[str] | None
 
 
-class RunCreate(Form):
-    """Also the body of a stateless run, which has no thread to find busy, missing or forked."""
+class RunRequest(Form):
+    """What a run is asked to do, whoever starts it, and when."""
 
     assistant_id: Annotated[str, Field(min_length=1, description="A UUID or a graph's name.")]
     input: Any = None
-    command: Annotated[
-        Object | None, BeforeValidator(_command, json_schema_input_type=Object | None)
-    ] = Field(None, description="resume, update and goto.")
     metadata: OptionalObject = {}
     config: Config | None = None
     context: Object | None = None
@@ -334,14 +331,22 @@ class RunCreate(Form):
     ] = [StreamMode.VALUES]
     stream_subgraphs: Flag | None = False
     stream_resumable: Flag | None = False
-    feedback_keys: list[str] | None = None
     multitask_strategy: MultitaskStrategy | None = Field(
         MultitaskStrategy.ENQUEUE, description="What becomes of the thread's earlier runs."
     )
-    if_not_exists: IfNotExists | None = IfNotExists.REJECT
-    after_seconds: Annotated[float, Field(strict=True, ge=0, le=AFTER_S_MAX)] | None = None
     durability: Durability | None = None
     checkpoint_during: Flag | None = Field(None, deprecated=True)
+
+
+class RunCreate(RunRequest):
+    """Also the body of a stateless run, which has no thread to find busy, missing or forked."""
+
+    command: Annotated[
+        Object | None, BeforeValidator(_command, json_schema_input_type=Object | None)
+    ] = Field(None, description="resume, update and goto.")
+    feedback_keys: list[str] | None = None
+    if_not_exists: IfNotExists | None = IfNotExists.REJECT
+    after_seconds: Annotated[float, Field(strict=True, ge=0, le=AFTER_S_MAX)] | None = None
     checkpoint: Checkpoint | None = None
     checkpoint_id: UuidText | None = None
     strict_resume: Flag | None = Field(

@@ -30,15 +30,6 @@ def dumped(value: Any) -> str:
     return to_json(value, inf_nan_mode="null").decode()
 
 
-def merged(*parts: dict[str, Any] | None) -> dict[str, Any]:
-    """Key by key, later ones win."""
-    result: dict[str, Any] = {}
-    for part in parts:
-        if part:
-            result |= part
-    return result
-
-
 def array(rows: Iterable[str]) -> bytes:
     """A JSON array of texts that are JSON already."""
     return ("[" + ",".join(rows) + "]").encode()

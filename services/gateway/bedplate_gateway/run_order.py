@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from bedplate.chassis.ids import uuid7
 from bedplate.kernel.errors import Refused
+from bedplate.kernel.setup import Setup, merged, merged_setup
 from bedplate_proto.runs import CreateRun
 from bedplate_proto.vocabulary import (
     Durability,
@@ -14,15 +16,13 @@ from bedplate_proto.vocabulary import (
     OnCompletion,
 )
 
-from .asking import Setup, merged_setup, setup_of
+from .asking import setup_of
 from .assistants import Assistant
 from .checking import checked
 from .errors import Unprocessable
 from .forms import Checkpoint, Object, RunCreate, place_of
-from .ids import uuid7
-from .json_text import dumped, merged
+from .json_text import dumped
 
-_PLACE_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
 USER_KEY_CHARS_MAX = 256
 RESUME_WITHOUT_THREAD = "You must provide a thread_id when resuming."
 
@@ -142,20 +142,10 @@ def _durability(form: RunCreate) -> Durability:
 
 
 def _without_place(setup: Setup) -> tuple[Setup, Object]:
-    """A checkpoint may also be named in `configurable`. It is where this run begins, not a setting:
-    kept in the thread's config it would be where every later read of the thread looks.
-
-    Raises `Unprocessable`: a run must not fail later for its form.
-    """
-    configurable: Object = dict(setup.config.get("configurable") or {})
-    named = {key: configurable.pop(key, None) for key in _PLACE_KEYS}
-    place = {key: value for key, value in named.items() if value is not None}
+    """Raises `Unprocessable`: a run must not fail later for its form."""
+    rest, place = setup.without_place()
     try:
         checked(Checkpoint, place)
     except Unprocessable as error:
         raise Unprocessable(f"config.configurable.{error.message}") from error
-    if "checkpoint_id" not in place:
-        place = {}
-    if "configurable" not in setup.config:
-        return setup, place
-    return Setup({**setup.config, "configurable": configurable}, setup.context), place
+    return rest, place if "checkpoint_id" in place else {}

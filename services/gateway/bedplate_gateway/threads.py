@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 from bedplate.bus.broker import Bus
+from bedplate.chassis.ids import uuid7
 from bedplate.kernel.errors import BedplateError, Conflict, NotFound
 from bedplate_proto import subjects
 from bedplate_proto.threads import (
@@ -21,7 +22,6 @@ from bedplate_proto.vocabulary import IfExists
 from .asking import Page, ordering, page_of
 from .extraction import extraction_of
 from .forms import Object, ThreadCreate, ThreadFilter, ThreadPatch, ThreadPrune, ThreadSearch
-from .ids import uuid7
 from .json_text import dumped, with_member
 from .rows import Rows
 from .runs import EXECUTOR_S_MAX, THREAD_MISSING

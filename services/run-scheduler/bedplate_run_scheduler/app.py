@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 
 from bedplate.backbone import Backbone
+from bedplate.chassis.clock import SystemClock
 from bedplate.chassis.loop import Loop
 from bedplate.chassis.metrics import Metrics
 from bedplate.chassis.process import Service
 from bedplate.graphs.persistence import given_persistence
 from bedplate.ledger import Admissions, Dispatch
+from bedplate.ledger import Crons as KeptCrons
 
+from .assistants import find_assistant
+from .crons import Crons
 from .reaper import Reaper
 from .relay import Relay
 from .routes import routes
@@ -32,6 +36,13 @@ def build() -> Service:
     admissions = Admissions(backbone.pool, backbone.outbox, backbone.messages, dispatch)
     sharing = Sharing(dispatch, metrics)
     scheduler = Scheduler(admissions, dispatch, backbone.threads, backbone.bus, sharing=sharing)
+    crons = Crons(
+        KeptCrons(backbone.pool, admissions, find_assistant=find_assistant),
+        scheduler.tell,
+        SystemClock(),
+        metrics,
+        late_s_max=settings.cron_late_s_max,
+    )
     reaper = Reaper(backbone.ledger, backbone.bus, attempts_max=settings.attempts_max)
     relay = Relay(
         backbone,
@@ -41,7 +52,7 @@ def build() -> Service:
         doomed_s=settings.doomed_s,
     )
     sweeper = Sweeper(backbone.pool)
-    served = backbone.served("run-scheduler", routes(scheduler))
+    served = backbone.served("run-scheduler", routes(scheduler, crons))
     shares = Loop("shares", sharing.share_out, period_s=settings.relay_s)
     sharing.poke = shares.poke
     expiry = Loop("expiry", reaper.expire, period_s=settings.expiry_s)
@@ -53,6 +64,7 @@ def build() -> Service:
         loops=[
             expiry,
             shares,
+            *_firing(crons, settings),
             Loop("measure", sharing.measure, period_s=settings.measure_s),
             Loop("relay", relay.flush, period_s=settings.relay_s),
             Loop("dispatch", relay.dispatch, period_s=settings.relay_s),
@@ -67,3 +79,9 @@ def build() -> Service:
         ],
         ready={**backbone.ready, "streams": relay.ready, "expiry": expiry.ready},
     )
+
+
+def _firing(crons: Crons, settings: Settings) -> list[Loop]:
+    if not settings.crons_enabled:
+        return []
+    return [Loop("crons", crons.fire, period_s=settings.crons_s)]

@@ -69,17 +69,18 @@ class Scheduler:
 
     async def create_run(self, order: CreateRun) -> str:
         admitted = await self._admissions.create(order)
-        await self._told(order, admitted)
+        await self.tell(order, admitted)
         return admitted.row
 
     async def create_runs(self, order: CreateRuns) -> str:
         """All of them, or none."""
         admitted = await self._admissions.create_all(order.runs)
         for one, result in zip(order.runs, admitted, strict=True):
-            await self._told(one, result)
+            await self.tell(one, result)
         return f"[{','.join(result.row for result in admitted)}]"
 
-    async def _told(self, order: CreateRun, admitted: Admitted) -> None:
+    async def tell(self, order: CreateRun, admitted: Admitted) -> None:
+        """Those who wait for a run that was admitted, or execute one that it displaced."""
         log.info("run.created", run_id=str(order.run_id), thread_id=str(order.thread_id))
         if admitted.is_ready:
             self._sharing.poke()

@@ -55,6 +55,19 @@ class Settings(BackboneSettings):
     lost_ticket_s: float = Field(
         10.0, gt=0, le=3600, description="Age in seconds of a ticket that counts as lost."
     )
+    crons_enabled: bool = Field(
+        True,
+        description="Whether crons are fired.",
+        json_schema_extra={"env": ["FF_CRONS_ENABLED"]},
+    )
+    crons_s: float = Field(
+        0.25, gt=0, le=60, description="Seconds between two looks for crons that are due."
+    )
+    cron_late_s_max: float = Field(
+        60.0,
+        ge=0,
+        description="A cron that nobody fired within so many seconds is not fired for that time.",
+    )
     measure_s: float = Field(
         5.0, gt=0, description="Seconds between two measurements of the queues for /metrics."
     )

@@ -216,7 +216,7 @@ async def books(database_uri: str) -> AsyncIterator[Books]:
         make_pool(database_uri, size_max=12, application="test") as pool,
         Tasks("t") as tasks,
     ):
-        await pool.execute("TRUNCATE threads, runs, outbox, parcels")
+        await pool.execute("TRUNCATE threads, runs, crons, outbox, parcels")
 
         def spawn(work: Coroutine[Any, Any, None]) -> object:
             return tasks.start(work, "outbox")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from bedplate.chassis.ids import uuid7
 from bedplate.kernel.errors import Refused
-from bedplate_gateway.asking import Setup, merged_setup, page_of, setup_of
+from bedplate.kernel.setup import Setup, merged_setup
+from bedplate_gateway.asking import page_of, setup_of
 from bedplate_gateway.errors import Unprocessable
 from bedplate_gateway.extraction import extraction_of
 from bedplate_gateway.forms import Config
-from bedplate_gateway.ids import system_assistant_id, uuid7, uuid_or_none
+from bedplate_gateway.ids import system_assistant_id, uuid_or_none
 from bedplate_gateway.json_text import dumped, parsed, with_member
 
 

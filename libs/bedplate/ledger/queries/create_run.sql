@@ -1,6 +1,7 @@
 -- create_run: a run on a thread that exists, if the thread still is what the decision was made for ($12).
 -- No row: no such thread. row IS NULL: the facts differ, is_occupied tells how. For the scheduler; by primary key.
 -- Whose turn it is ($13) gets the ticket, which is the first message, if fewer than $18 lie unclaimed and nobody is ready.
+-- The thread keeps the mark of its latest cron, and only a cron's own runs take it over.
 WITH thread AS MATERIALIZED (
     SELECT thread_id, runs_active > 0 AS is_occupied, metadata,
            coalesce(priority, $19::smallint) AS priority, coalesce(fairness_group, $20::text) AS fairness_group
@@ -18,7 +19,7 @@ WITH thread AS MATERIALIZED (
                       multitask_strategy, created_at, ticket, ticketed_at, ready_at,
                       priority, fairness_group, user_key)
     SELECT $1::uuid, $2::uuid, $3::text, $4::uuid, $5::text, $6::json,
-           $17::jsonb || thread.metadata || $10::jsonb || $7::jsonb, $8::text,
+           $17::jsonb || (thread.metadata - 'cron_id') || $10::jsonb || $7::jsonb, $8::text,
            now() + $9::float8 * interval '1 second',
            room.is_open::int, CASE WHEN room.is_open THEN now() END,
            CASE WHEN $13 AND NOT room.is_open THEN clock_timestamp() END,
