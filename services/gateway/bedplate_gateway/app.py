@@ -15,9 +15,11 @@ from bedplate.graphs.persistence import given_persistence
 from bedplate.webhooks.block import given_block
 
 from .assistants import Assistants
+from .crons import Crons
 from .following import Followings
 from .graphs import Graphs
 from .http.assistants import AssistantPaths
+from .http.crons import CronPaths
 from .http.items import ItemPaths
 from .http.middleware import Answered
 from .http.paths import Path
@@ -48,43 +50,41 @@ from .webhooks import Acceptance, Webhooks
 async def build() -> Service:
     settings = Settings.from_env()
     given = given_persistence(settings.config, os.environ)
+    user_key, tenant = settings.user_key, settings.tenant
     metrics = Metrics()
     backbone = Backbone(settings, name="gateway", connections_max=settings.connections_max)
     bus, pool = backbone.bus, backbone.pool
     rows = Rows(pool)
-    assistants = Assistants(rows, bus, tenant=settings.tenant)
+    assistants = Assistants(rows, bus, tenant=tenant)
     followings = Followings(EventLog(bus), rows, heartbeat_s=settings.heartbeat_s)
     abandoned = Tasks("abandoned-runs")
     answered = Answered(metrics)
     metrics.gauge("runs.followed", "Clients that follow.", read=lambda: followings.count)
     webhooks = given_block(settings.config, os.environ)
     hooks = Acceptance(webhooks.block.url, is_enabled=webhooks.is_enabled)
-    user_key, tenant = settings.user_key, settings.tenant
     runs = Runs(rows, bus, assistants, tenant=tenant, user_key=user_key, webhooks=hooks)
-    states = States(rows, bus, tenant=settings.tenant)
-    known = KnownRuns(rows, tenant=settings.tenant)
-    events = ThreadEvents(followings, known, rows, tenant=settings.tenant)
+    states = States(rows, bus, tenant=tenant)
+    known = KnownRuns(rows, tenant=tenant)
+    events = ThreadEvents(followings, known, rows, tenant=tenant)
     thread_streams = ThreadStreams(followings, events, known, states)
-    commands = Commands(runs, followings, events, rows, tenant=settings.tenant)
-    protocol = ProtocolPaths(
-        commands, events, abandoned, subscriptions_max=settings.subscriptions_max
-    )
+    commands = Commands(runs, followings, events, rows, tenant=tenant)
+    limit = settings.subscriptions_max
+    protocol = ProtocolPaths(commands, events, abandoned, subscriptions_max=limit)
     paths = [
         *RunPaths(runs, Streams(runs, followings), abandoned).table(),
-        *_of_threads(rows, bus, states, assistants, tenant=settings.tenant),
+        *_of_threads(rows, bus, states, assistants, tenant=tenant),
         *ThreadStreamPaths(thread_streams, abandoned).table(),
         *protocol.table(),
         *ItemPaths(Items(pool, bus, given.store, tenant=tenant)).table(),
-        *WebhookPaths(Webhooks(rows, bus, tenant=settings.tenant)).table(),
+        *WebhookPaths(Webhooks(rows, bus, tenant=tenant)).table(),
     ]
-    system = SystemPaths(System(rows, bus, tenant=settings.tenant), metrics, answered, paths)
-    app = site(
-        [*system.table(), *paths],
-        protocol.sockets(),
-        answered,
-        cors_origins=settings.cors_origins,
-        body_bytes_max=settings.body_bytes_max,
-    )
+    if settings.crons_enabled:
+        paths += CronPaths(Crons(rows, bus, assistants, runs, tenant=tenant)).table()
+    about = System(rows, bus, tenant=tenant, has_crons=settings.crons_enabled)
+    system = SystemPaths(about, metrics, answered, paths)
+    paths = [*system.table(), *paths]
+    origins, size = settings.cors_origins, settings.body_bytes_max
+    app = site(paths, protocol.sockets(), answered, cors_origins=origins, body_bytes_max=size)
     server = HttpServer(app, settings)
     served = backbone.served("gateway", routes(assistants, followings))
 

@@ -64,7 +64,7 @@ def page_of(rows: Sequence[str], *, limit: int, offset: int) -> Page:
     return Page(rows, None, offset + len(rows))
 
 
-def ordering(column: str, order: str | None, *, last: str) -> str:
-    """An ORDER BY that is total; both columns come from a fixed list."""
-    direction = "ASC" if order == "asc" else "DESC"
+def ordering(column: str, order: str | None, *, last: str, has_nulls: bool = False) -> str:
+    """An ORDER BY that is total, rows without a value last; both columns come from a fixed list."""
+    direction = ("ASC" if order == "asc" else "DESC") + (" NULLS LAST" if has_nulls else "")
     return f"{column} {direction}, {last}" if column != last else f"{column} {direction}"

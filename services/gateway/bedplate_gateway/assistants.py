@@ -18,6 +18,7 @@ from bedplate.chassis.log import get_logger
 from bedplate.kernel.errors import Conflict, NotFound
 from bedplate.kernel.setup import Setup
 from bedplate_proto import subjects
+from bedplate_proto.crons import DeleteCronsOfAssistant
 from bedplate_proto.runs import CancelRun
 from bedplate_proto.threads import GatewayPoke, Nothing, PruneThreads, RegisterGraphs
 from bedplate_proto.vocabulary import CancelAction, IfExists
@@ -164,6 +165,9 @@ class Assistants:
         if await self._rows.value("delete_assistant", self._tenant, assistant_id) is None:
             raise _missing(name)
         await self._changed()
+        # Those that were missed go when they are due.
+        gone = DeleteCronsOfAssistant(tenant=self._tenant, assistant_id=assistant_id)
+        await self._bus.order(subjects.DELETE_CRONS_OF_ASSISTANT, gone)
         active = await self._rows.all(
             "find_active_runs_of_assistant", self._tenant, assistant_id, _SWEPT_AT_ONCE
         )

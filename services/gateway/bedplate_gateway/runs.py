@@ -16,6 +16,7 @@ from bedplate_proto.runs import (
     CancelAnswer,
     CancelRun,
     CancelRuns,
+    CreateRun,
     CreateRuns,
     DeleteRun,
     DeleteRunAnswer,
@@ -24,7 +25,7 @@ from bedplate_proto.subjects import RunAddress
 from bedplate_proto.threads import ForgetRun, ReadHistory
 from bedplate_proto.vocabulary import CancelAction, RunStatus
 
-from .assistants import Assistants
+from .assistants import Assistant, Assistants
 from .ending import Ending
 from .forms import RunCreate, RunList, RunsCancel
 from .json_text import array, dumped
@@ -65,7 +66,7 @@ class Ready:
     """A run that is checked and may be ordered; its events can be followed before it is."""
 
     address: RunAddress
-    order: subjects.runs.CreateRun
+    order: CreateRun
 
 
 class Runs:
@@ -96,6 +97,25 @@ class Runs:
     ) -> Ready:
         """Everything about a new run that can be checked here. `thread_id` None: stateless."""
         assistant = await self._assistants.find(form.assistant_id)
+        order = self.order(
+            form,
+            assistant,
+            thread_id=thread_id,
+            request_id=request_id,
+            speaks_protocol=speaks_protocol,
+        )
+        return Ready(self.address(order.thread_id, order.run_id), order)
+
+    def order(
+        self,
+        form: RunCreate,
+        assistant: Assistant,
+        *,
+        thread_id: UUID | None,
+        request_id: str,
+        speaks_protocol: bool = False,
+    ) -> CreateRun:
+        """A run for whoever asks now. Raises `Refused`, `Unprocessable`."""
         asked = Asked(
             self._tenant,
             thread_id,
@@ -104,8 +124,7 @@ class Runs:
             speaks_protocol=speaks_protocol,
             webhook=self._webhooks.accepted(form.webhook),
         )
-        order = run_order(form, assistant, asked)
-        return Ready(self.address(order.thread_id, order.run_id), order)
+        return run_order(form, assistant, asked)
 
     async def create(self, ready: Ready) -> bytes:
         """The row. Raises `NotFound` (no such thread), `Conflict` (busy, and told to reject)."""

@@ -37,6 +37,11 @@ class Settings(BackboneSettings):
         description="Key of a run's `configurable` that names its user, whose limit of runs at a"
         " time the run-scheduler may keep.",
     )
+    crons_enabled: bool = Field(
+        True,
+        description="Whether crons are served.",
+        json_schema_extra={"env": ["FF_CRONS_ENABLED"]},
+    )
     clients_max: int = Field(
         10_000, ge=1, description="Requests and streams at once; more are answered with 503."
     )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from bedplate_proto.vocabulary import MultitaskStrategy, RunStatus, ThreadStatus
+from bedplate_proto.vocabulary import MultitaskStrategy, OnCompletion, RunStatus, ThreadStatus
 
 from .forms import Object
 
@@ -105,6 +105,25 @@ class Run(BaseModel):
     multitask_strategy: MultitaskStrategy
     created_at: datetime
     updated_at: datetime
+
+
+class Cron(BaseModel):
+    """`payload` is the request of its runs; `next_run_date` is null when it will not fire."""
+
+    cron_id: UUID
+    assistant_id: UUID
+    thread_id: UUID | None
+    on_run_completed: OnCompletion | None
+    end_time: datetime | None
+    schedule: str
+    timezone: str | None
+    created_at: datetime
+    updated_at: datetime
+    payload: Object
+    user_id: str | None
+    next_run_date: datetime | None
+    metadata: Object
+    enabled: bool
 
 
 class Delivery(BaseModel):

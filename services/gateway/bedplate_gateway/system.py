@@ -13,21 +13,13 @@ from .rows import Rows
 
 log = get_logger()
 
-_FLAGS = {
-    "assistants": True,
-    "crons": False,
-    "langsmith": False,
-    "langsmith_tracing_replicas": False,
-    "langsmith_tracing_session_on_runs": False,
-    "strict_resume": True,
-}
-
 
 class System:
-    def __init__(self, rows: Rows, bus: Bus, *, tenant: str) -> None:
+    def __init__(self, rows: Rows, bus: Bus, *, tenant: str, has_crons: bool) -> None:
         self._rows = rows
         self._bus = bus
         self._tenant = tenant
+        self._has_crons = has_crons
 
     async def health(self, *, checks_database: bool) -> Object:
         """`ok` is false when something that was looked at cannot be used."""
@@ -52,7 +44,14 @@ class System:
         return {
             "version": self.version(),
             "langgraph_py_version": _version("langgraph"),
-            "flags": _FLAGS,
+            "flags": {
+                "assistants": True,
+                "crons": self._has_crons,
+                "langsmith": False,
+                "langsmith_tracing_replicas": False,
+                "langsmith_tracing_session_on_runs": False,
+                "strict_resume": True,
+            },
             "host": {
                 "kind": "self-hosted",
                 "project_id": None,

@@ -13,6 +13,7 @@ from bedplate.kernel.errors import TooLarge
 
 from ..checking import checked
 from ..errors import Unprocessable
+from ..forms import Object
 from ..ids import uuid_or_none
 from ..json_text import parsed
 
@@ -44,13 +45,18 @@ async def body_of(request: Request) -> bytes:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def form_of(request: Request, form: type[F]) -> F:
-    """The body as this form; no body at all counts as an empty object."""
+async def object_of(request: Request) -> Object:
+    """The body, a JSON object; no body at all counts as an empty one."""
     body = await body_of(request)
     value = parsed(body) if body.strip() else {}
     if not isinstance(value, dict):
         raise Unprocessable("The body must be a JSON object.")
-    return checked(form, value)
+    return value
+
+
+async def form_of(request: Request, form: type[F]) -> F:
+    """The body as this form."""
+    return checked(form, await object_of(request))
 
 
 def path_id(request: Request, name: str) -> UUID:

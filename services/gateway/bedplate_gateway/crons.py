@@ -1,0 +1,176 @@
+"""Crons: changed by order of the scheduler, read from PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import from_json
+
+from bedplate.bus.broker import Bus
+from bedplate.chassis.ids import uuid7
+from bedplate.kernel.cron import Schedule
+from bedplate.kernel.errors import Conflict, NotFound, Refused
+from bedplate.kernel.setup import Setup
+from bedplate_proto import subjects
+from bedplate_proto.crons import CreateCron, CronPlan, DeleteCron, UpdateCron
+from bedplate_proto.runs import CreateRun
+from bedplate_proto.vocabulary import OnCompletion
+
+from .asking import Page, ordering, page_of
+from .assistants import Assistant, Assistants
+from .checking import checked
+from .cron_forms import CronFilter, CronRequest, CronSearch
+from .errors import Unprocessable
+from .forms import Object, RunCreate
+from .json_text import dumped
+from .rows import Rows
+from .runs import Runs
+
+_MISSING = "Cron not found."
+_COLUMNS = {"next_run_date": "next_run_at"}
+_WITH_NULLS = ("next_run_at", "end_time", "thread_id")
+# Somebody else changes the same cron at the same moment; more often than this nobody does.
+_TRIES_MAX = 5
+# What the server says of the user. A cron's runs are its creator's, whoever changes it later.
+_USER_ID = "langgraph_auth_user_id"
+_OF_USER = ("langgraph_auth_user", _USER_ID, "langgraph_auth_permissions", "user_id")
+
+
+class Crons:
+    def __init__(
+        self, rows: Rows, bus: Bus, assistants: Assistants, runs: Runs, *, tenant: str
+    ) -> None:
+        self._rows = rows
+        self._bus = bus
+        self._assistants = assistants
+        self._runs = runs
+        self._tenant = tenant
+
+    async def create(self, given: Object, *, thread_id: UUID | None, request_id: str) -> bytes:
+        """The row. Raises `NotFound` (no such thread or assistant), `Unprocessable`, `Refused`."""
+        payload = _known(given)
+        plan = await self._plan(payload, thread_id=thread_id, request_id=request_id)
+        order = CreateCron(tenant=self._tenant, cron_id=uuid7(), thread_id=thread_id, plan=plan)
+        return await self._bus.order(subjects.CREATE_CRON, order)
+
+    async def update(self, cron_id: UUID, given: Object, *, request_id: str) -> bytes:
+        """The row. What is given takes the place of what was, metadata is merged key by key."""
+        changes = _known(given)
+        if not changes:
+            raise Refused("Request body cannot be empty")
+        for _ in range(_TRIES_MAX):
+            row = await self._rows.one("find_cron", self._tenant, cron_id)
+            if row is None:
+                raise NotFound(_MISSING, cron_id=str(cron_id))
+            plan = await self._plan(
+                _changed(from_json(row["payload"]), changes),
+                thread_id=row["thread_id"],
+                request_id=request_id,
+            )
+            before = CreateRun.model_validate_json(row["run_order"])
+            order = UpdateCron(
+                tenant=self._tenant,
+                cron_id=cron_id,
+                revision=row["revision"],
+                plan=plan.model_copy(
+                    update={"user_id": row["user_id"], "order": _as_before(plan.order, before)}
+                ),
+            )
+            try:
+                return await self._bus.order(subjects.UPDATE_CRON, order)
+            except Conflict:
+                continue
+        raise Conflict("the cron changes faster than it can be updated: try again")
+
+    async def delete(self, cron_id: UUID) -> None:
+        order = DeleteCron(tenant=self._tenant, cron_id=cron_id)
+        await self._bus.order(subjects.DELETE_CRON, order)
+
+    async def get(self, cron_id: UUID) -> str:
+        row = await self._rows.value("get_cron", self._tenant, cron_id)
+        if row is None:
+            raise NotFound(_MISSING, cron_id=str(cron_id))
+        return row
+
+    async def search(self, form: CronSearch) -> Page:
+        column = _COLUMNS.get(form.sort_by or "created_at", form.sort_by or "created_at")
+        found = await self._rows.all(
+            "search_crons",
+            *await self._filter(form),
+            form.select or None,
+            form.limit + 1,
+            form.offset,
+            order=ordering(
+                column, form.sort_order, last="cron_id", has_nulls=column in _WITH_NULLS
+            ),
+        )
+        return page_of([row["row"] for row in found], limit=form.limit, offset=form.offset)
+
+    async def count(self, form: CronFilter) -> int:
+        return await self._rows.value("count_crons", *await self._filter(form))
+
+    async def _filter(self, form: CronFilter) -> tuple[Any, ...]:
+        assistant_id = None
+        if form.assistant_id is not None:
+            assistant_id = await self._assistants.id_of(form.assistant_id)
+        metadata = None if form.metadata is None else dumped(form.metadata)
+        return self._tenant, assistant_id, form.thread_id, form.enabled, metadata
+
+    async def _plan(self, payload: Object, *, thread_id: UUID | None, request_id: str) -> CronPlan:
+        """Everything that can be checked here is: a cron must not fail at night for its form."""
+        request = checked(CronRequest, payload)
+        try:
+            Schedule(request.schedule, request.timezone)
+        except Refused as error:
+            raise Unprocessable(error.message) from error
+        known = await self._assistants.find(request.assistant_id)
+        # Its own config, context and metadata are looked at when a run is due.
+        bare = Assistant(known.assistant_id, known.graph_id, Setup({}, {}), {})
+        completed = (request.on_run_completed or OnCompletion.DELETE) if thread_id is None else None
+        form = checked(RunCreate, {**payload, "on_completion": completed})
+        order = self._runs.order(form, bare, thread_id=thread_id, request_id=request_id)
+        return CronPlan(
+            assistant_id=known.assistant_id,
+            schedule=request.schedule,
+            timezone=request.timezone,
+            end_time=request.end_time,
+            enabled=request.enabled,
+            on_run_completed=completed,
+            user_id=_configurable(from_json(order.kwargs)).get(_USER_ID),
+            metadata=dumped(request.metadata),
+            payload=dumped(payload),
+            order=order,
+        )
+
+
+def _known(given: Object) -> Object:
+    """The fields of a cron. Those that mean something for runs only are refused later."""
+    allowed = {*CronRequest.model_fields, *RunCreate.model_fields}
+    return {name: value for name, value in given.items() if name in allowed}
+
+
+def _changed(payload: Object, changes: Object) -> Object:
+    metadata = changes.get("metadata")
+    if isinstance(metadata, dict):
+        changes = {**changes, "metadata": {**(payload.get("metadata") or {}), **metadata}}
+    elif metadata is None:
+        changes = {name: value for name, value in changes.items() if name != "metadata"}
+    return {**payload, **changes}
+
+
+def _as_before(order: CreateRun, before: CreateRun) -> CreateRun:
+    """The order, for the user it was for."""
+    was = _configurable(from_json(before.kwargs))
+    kwargs: Object = from_json(order.kwargs)
+    configurable = {
+        name: value for name, value in _configurable(kwargs).items() if name not in _OF_USER[:-1]
+    }
+    if _USER_ID in was:
+        configurable |= {name: was[name] for name in _OF_USER if name in was}
+    kwargs["config"]["configurable"] = configurable
+    return order.model_copy(update={"kwargs": dumped(kwargs), "user_key": before.user_key})
+
+
+def _configurable(kwargs: Object) -> Object:
+    return kwargs["config"].get("configurable") or {}
