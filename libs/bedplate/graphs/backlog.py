@@ -3,7 +3,8 @@
 LangGraph saves one checkpoint after the other: the next is handed in when the one before is
 committed. A run with durability `async` asks for less: nothing waits within the run, and everything
 is committed before it ends. So a deferring backlog hands in and returns at once; what a short run
-saves then travels in one or two commits instead of one per checkpoint.
+saves then travels in one or two commits instead of one per checkpoint, which do not wait for the
+disk: the commit that ends the run does.
 
 Promised when deferring: order as handed in; nothing that was handed in after an entry that failed
 is stored, so there is no checkpoint without the one it stands on; the failure comes with the next
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -51,7 +53,7 @@ class Backlog:
                 self._committer.hurry()
                 await asyncio.wait(self._waiting, return_when=asyncio.FIRST_COMPLETED)
             self._raise_failure()
-            stored = self._committer.hand_in(entry, lingers=True)
+            stored = self._committer.hand_in(replace(entry, lingers=True))
             self._waiting[stored] = None
             stored.add_done_callback(partial(self._learn, entry, versions, blob_channels))
             return

@@ -75,6 +75,8 @@ class Entry:
     """What one `put` or `put_writes` stores, under its fence."""
 
     fence: Fence | None
+    lingers: bool = False
+    """Nobody waits for it: it may wait for others, and its commit need not wait for the disk."""
     checkpoint: CheckpointRow | None = None
     blobs: tuple[BlobRow, ...] = ()
     writes: tuple[WriteRow, ...] = ()
@@ -132,12 +134,12 @@ class Committer:
         `Unavailable`. A cancelled caller takes back what is not on its way yet."""
         await self.hand_in(entry)
 
-    def hand_in(self, entry: Entry, *, lingers: bool = False) -> asyncio.Future[None]:
+    def hand_in(self, entry: Entry) -> asyncio.Future[None]:
         """Queue `entry`; the future ends as `commit` would. Cancelling it takes the entry back as
-        long as it is not on its way. `lingers`: it may wait for others, until `hurry`."""
+        long as it is not on its way. One that lingers may wait for others, until `hurry`."""
         if self._is_closed:
             raise Unavailable("The checkpoint committer of this process is closed.")
-        return self._queue(entry, lingers=lingers)
+        return self._queue(entry)
 
     def hurry(self) -> None:
         """Somebody waits for what was handed in."""
@@ -158,10 +160,10 @@ class Committer:
 
     # -- the writer: one task while there is something to write
 
-    def _queue(self, entry: Entry, *, lingers: bool = False) -> asyncio.Future[None]:
+    def _queue(self, entry: Entry) -> asyncio.Future[None]:
         decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, decided))
-        if not lingers:
+        if not entry.lingers:
             self.hurry()
         if self._writer is None:
             self._writer = asyncio.create_task(self._write(), name="checkpoint-committer")
@@ -287,7 +289,7 @@ def _fail(batch: list[_Waiting], error: BedplateError) -> None:
             decided.set_exception(copy.copy(error))
 
 
-def _arguments(entries: list[Entry], numbers: dict[AttemptFence, int]) -> list[list[Any]]:
+def _arguments(entries: list[Entry], numbers: dict[AttemptFence, int]) -> list[Any]:
     """The columns of the statement, in the order of its parameters."""
     checkpoints: list[tuple[Any, ...]] = []
     blobs: list[tuple[Any, ...]] = []
@@ -306,6 +308,7 @@ def _arguments(entries: list[Entry], numbers: dict[AttemptFence, int]) -> list[l
         *_columns(checkpoints, 7),
         *_columns(blobs, 7),
         *_columns(writes, 12),
+        all(entry.lingers for entry in entries),
     ]
 
 

@@ -1,6 +1,8 @@
 -- write_checkpoints: what several attempts have to store, in one commit. For the committer; by primary key.
 -- $1-$3 are the attempts: a number, the run, the attempt. Every row carries such a number; 0 is guarded by nothing.
 -- The numbers that come back were held: their rows are stored; the rows of the others are not.
+-- $30: nobody waits for them, so the commit does not wait for the disk. What waits for the disk later, the end of the run
+-- at the latest, takes them along; a server that crashes before loses both, and the run goes on from what it has.
 WITH held AS MATERIALIZED (
     -- A takeover takes the same row FOR UPDATE: it happens after this commit, or this finds it done.
     SELECT runs.run_id, runs.attempt
@@ -63,4 +65,6 @@ WITH held AS MATERIALIZED (
         ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
         DO UPDATE SET channel = EXCLUDED.channel, type = EXCLUDED.type, blob = EXCLUDED.blob
 )
-SELECT number FROM accepted WHERE number > 0
+SELECT number, CASE WHEN $30::bool THEN set_config('synchronous_commit', 'off', true) END
+  FROM accepted
+ WHERE number > 0
