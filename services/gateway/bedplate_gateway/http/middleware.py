@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from time import perf_counter
 from typing import Any
-from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bedplate.chassis.log import bound, get_logger
 from bedplate.chassis.metrics import Metrics
 
+from bedplate.chassis.ids import uuid7
 from .errors import failed
 
 log = get_logger()
@@ -93,4 +93,4 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _ID.fullmatch(value):
             return value.decode("ascii")
-    return str(uuid4())
+    return str(uuid7())
