@@ -12,10 +12,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bedplate.chassis.ids import uuid7
 from bedplate.chassis.log import bound, get_logger
 from bedplate.chassis.metrics import Metrics
 
-from bedplate.chassis.ids import uuid7
 from .errors import failed
 
 log = get_logger()
