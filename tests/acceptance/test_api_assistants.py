@@ -191,3 +191,65 @@ async def test_a_changed_assistant_counts_for_the_next_run(client: LangGraphClie
     second = await client.runs.wait(None, made["assistant_id"], input={})
     assert first["value"] == {"flavour": 1}
     assert second["value"] == {"flavour": 2}
+
+
+async def test_every_version_is_kept_and_any_can_be_used_again(
+    client: LangGraphClient, http: httpx.AsyncClient
+) -> None:
+    made = await client.assistants.create(
+        "noop", name="One", description="first", context={"n": 1}, metadata={"k": 1},
+        config={"tags": ["one"]},
+    )  # fmt: skip
+    assistant_id = made["assistant_id"]
+    second = await client.assistants.update(
+        assistant_id, graph_id="tokens", name="Two", description="second", context={"n": 2},
+        metadata={"k": 2, "l": 2},
+    )  # fmt: skip
+    versions = await client.assistants.get_versions(assistant_id)
+    assert [row["version"] for row in versions] == [2, 1]
+    for version, row in zip(versions, (second, made), strict=True):
+        assert {**version, "created_at": 0, "updated_at": 0} == {
+            **row, "created_at": 0, "updated_at": 0,
+        }  # fmt: skip
+
+    back = await client.assistants.set_latest(assistant_id, 1)
+    for field in ("graph_id", "name", "description", "config", "context", "metadata", "version"):
+        assert back[field] == made[field], field
+    assert await client.assistants.get(assistant_id) == back
+    third = await client.assistants.update(assistant_id, metadata={"m": 3})
+    assert (third["version"], third["metadata"]) == (3, {"k": 1, "m": 3})
+    assert (third["name"], third["context"]) == ("One", {"n": 1})
+
+    page = await http.post(f"/assistants/{assistant_id}/versions", json={"limit": 2})
+    assert [row["version"] for row in page.json()] == [3, 2]
+    assert page.headers["x-pagination-next"] == "2"
+    rest = await client.assistants.get_versions(assistant_id, limit=2, offset=2)
+    assert [row["version"] for row in rest] == [1]
+    found = await client.assistants.get_versions(assistant_id, metadata={"l": 2})
+    assert [row["version"] for row in found] == [2]
+    assert await client.assistants.get_versions(assistant_id, metadata={"l": 9}) == []
+
+
+async def test_a_version_that_is_not_there_is_404(
+    client: LangGraphClient, http: httpx.AsyncClient
+) -> None:
+    made = await client.assistants.create("noop")
+    with pytest.raises(NotFoundError):
+        await client.assistants.set_latest(made["assistant_id"], 2)
+    await client.assistants.delete(made["assistant_id"])
+    with pytest.raises(NotFoundError):
+        await client.assistants.get_versions(made["assistant_id"])
+    with pytest.raises(NotFoundError):
+        await client.assistants.set_latest(made["assistant_id"], 1)
+    for version in (0, -1, "1", None, 2**31, 1.5, True):
+        answer = await http.post(f"/assistants/{NOOP}/latest", json={"version": version})
+        assert answer.status_code == 422, version
+        assert "version" in answer.json()["detail"]
+
+
+async def test_a_run_uses_the_version_that_is_in_use(client: LangGraphClient) -> None:
+    made = await client.assistants.create("noop", context={"n": 1})
+    await client.assistants.update(made["assistant_id"], context={"n": 2})
+    await client.assistants.set_latest(made["assistant_id"], 1)
+    run = await client.runs.create(None, made["assistant_id"], input={})
+    assert run["kwargs"]["context"] == {"n": 1}

@@ -292,7 +292,3 @@ async def test_a_cron_calls_its_webhook_like_any_run(client: LangGraphClient) ->
 
 async def _has_run(client: LangGraphClient, cron_id: str) -> bool:
     return len(await threads_of(client, cron_id)) > 0
-
-
-async def test_the_server_says_that_it_has_crons(http: httpx.AsyncClient) -> None:
-    assert (await http.get("/info")).json()["flags"]["crons"] is True

@@ -24,7 +24,7 @@ async def test_ok_asks_the_database_when_told_to(http: httpx.AsyncClient) -> Non
 async def test_info_has_what_interfaces_look_at_first(http: httpx.AsyncClient) -> None:
     info = (await http.get("/info")).json()
     assert info["version"] and info["langgraph_py_version"]
-    assert info["flags"]["assistants"] is True and info["flags"]["crons"] is False
+    assert info["flags"]["assistants"] is True and info["flags"]["crons"] is True
     assert info["host"]["kind"] == "self-hosted"
 
 

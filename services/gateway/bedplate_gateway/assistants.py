@@ -24,8 +24,16 @@ from bedplate_proto.threads import GatewayPoke, Nothing, PruneThreads, RegisterG
 from bedplate_proto.vocabulary import CancelAction, IfExists
 
 from .asking import Page, ordering, page_of, setup_of
+from .assistant_forms import (
+    AssistantCreate,
+    AssistantFilter,
+    AssistantSearch,
+    AssistantUpdate,
+    AssistantVersion,
+    AssistantVersions,
+)
 from .errors import Unprocessable
-from .forms import AssistantCreate, AssistantFilter, AssistantSearch, AssistantUpdate, Object
+from .forms import Object
 from .ids import system_assistant_id, uuid_or_none
 from .json_text import dumped
 from .rows import Rows
@@ -162,12 +170,13 @@ class Assistants:
     async def delete(self, name: str, *, deletes_threads: bool) -> None:
         """Runs in flight are cancelled; with `deletes_threads` its threads go with it."""
         assistant_id = await self.id_of(name)
+        # First, so that nothing is half done without a scheduler. A cron that is made meanwhile
+        # goes when it is due.
+        crons = DeleteCronsOfAssistant(tenant=self._tenant, assistant_id=assistant_id)
+        await self._bus.order(subjects.DELETE_CRONS_OF_ASSISTANT, crons)
         if await self._rows.value("delete_assistant", self._tenant, assistant_id) is None:
             raise _missing(name)
         await self._changed()
-        # Those that were missed go when they are due.
-        gone = DeleteCronsOfAssistant(tenant=self._tenant, assistant_id=assistant_id)
-        await self._bus.order(subjects.DELETE_CRONS_OF_ASSISTANT, gone)
         active = await self._rows.all(
             "find_active_runs_of_assistant", self._tenant, assistant_id, _SWEPT_AT_ONCE
         )
@@ -214,6 +223,31 @@ class Assistants:
         return await self._rows.value(
             "count_assistants", self._tenant, metadata, form.graph_id, form.name
         )
+
+    async def versions(self, name: str, form: AssistantVersions) -> Page:
+        """Newest first. Raises `NotFound`."""
+        found = await self._rows.all(
+            "list_assistant_versions",
+            self._tenant,
+            await self.id_of(name),
+            None if form.metadata is None else dumped(form.metadata),
+            form.limit + 1,
+            form.offset,
+        )
+        if not found:
+            raise _missing(name)
+        rows = [row["row"] for row in found if row["row"] is not None]
+        return page_of(rows, limit=form.limit, offset=form.offset)
+
+    async def use_version(self, name: str, form: AssistantVersion) -> str:
+        """The row, as it was in that version; the next update is a new one. Raises `NotFound`."""
+        row = await self._rows.value(
+            "use_assistant_version", self._tenant, await self.id_of(name), form.version
+        )
+        if row is None:
+            raise NotFound(f"Assistant '{name}' with version {form.version} not found.")
+        await self._changed()
+        return row
 
     # -- for executors and other gateways
 

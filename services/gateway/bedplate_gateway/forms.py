@@ -42,10 +42,6 @@ Offset = Annotated[int, Field(strict=True, ge=0, le=OFFSET_MAX)]
 Flag = Annotated[bool, Field(strict=True)]
 SortOrder = Literal["asc", "desc"]
 
-AssistantField = Literal[
-    "assistant_id", "graph_id", "name", "description", "config", "context", "metadata", "version",
-    "created_at", "updated_at",
-]  # fmt: skip
 ThreadField = Literal[
     "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config",
     "values", "interrupts", "error",
@@ -122,45 +118,6 @@ class Checkpoint(Form):
             for name in ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
             if (value := getattr(self, name)) is not None
         }
-
-
-# -- assistants
-
-
-class AssistantCreate(Form):
-    graph_id: str
-    assistant_id: UUID | None = None
-    config: Config | None = None
-    context: Object | None = None
-    metadata: OptionalObject = {}
-    name: str | None = None
-    description: str | None = None
-    if_exists: IfExists = IfExists.RAISE
-
-
-class AssistantUpdate(Form):
-    """Only what is given changes."""
-
-    graph_id: str | None = None
-    config: Config | None = None
-    context: Object | None = None
-    metadata: Object | None = None
-    name: str | None = None
-    description: str | None = None
-
-
-class AssistantFilter(Form):
-    metadata: Object | None = None
-    graph_id: str | None = None
-    name: str | None = Field(None, description="A part of the name, in any case.")
-
-
-class AssistantSearch(AssistantFilter):
-    limit: Limit = 10
-    offset: Offset = 0
-    sort_by: Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"] | None = None
-    sort_order: SortOrder | None = None
-    select: list[AssistantField] | None = None
 
 
 # -- threads

@@ -26,7 +26,11 @@ _GATEWAY = [kind for kind in SERVICES if kind.name == "gateway"]
 def alone() -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="bedplate-alone-") as folder:
         Path(folder).chmod(0o755)
-        env = {"BEDPLATE_GATEWAY_BODY_BYTES_MAX": "2048", "BEDPLATE_GATEWAY_CLIENTS_MAX": "20"}
+        env = {
+            "BEDPLATE_GATEWAY_BODY_BYTES_MAX": "2048",
+            "BEDPLATE_GATEWAY_CLIENTS_MAX": "20",
+            "FF_CRONS_ENABLED": "false",
+        }
         with Stack(Path(folder) / "data", services=_GATEWAY, env=env) as stack:
             yield stack
 
@@ -51,6 +55,14 @@ async def test_the_body_limit_can_be_set_and_is_named(alone: Stack) -> None:
         413,
         "The body is larger than the 2048 bytes this server accepts.",
     )
+
+
+async def test_crons_can_be_switched_off(alone: Stack) -> None:
+    async with httpx.AsyncClient(base_url=alone.url) as http:
+        assert (await http.get("/info")).json()["flags"]["crons"] is False
+        assert "/runs/crons" not in (await http.get("/openapi.json")).json()["paths"]
+        answer = await http.post("/runs/crons", json={"assistant_id": "a", "schedule": "@daily"})
+        assert answer.status_code == 404
 
 
 async def test_a_full_server_answers_503(alone: Stack) -> None:

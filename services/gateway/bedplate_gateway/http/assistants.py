@@ -7,9 +7,16 @@ from starlette.responses import Response
 
 from .. import shapes
 from ..access import rules
+from ..assistant_forms import (
+    AssistantCreate,
+    AssistantFilter,
+    AssistantSearch,
+    AssistantUpdate,
+    AssistantVersion,
+    AssistantVersions,
+)
 from ..assistants import Assistants
 from ..errors import Unprocessable
-from ..forms import AssistantCreate, AssistantFilter, AssistantSearch, AssistantUpdate
 from ..graphs import Graphs
 from .answers import json_answer, nothing, page_answer
 from .body import flag_of, form_of
@@ -49,6 +56,14 @@ class AssistantPaths:
         await self._assistants.delete(_name(request), deletes_threads=deletes_threads)
         return nothing()
 
+    async def versions(self, request: Request) -> Response:
+        form = await form_of(request, AssistantVersions)
+        return page_answer(await self._assistants.versions(_name(request), form))
+
+    async def latest(self, request: Request) -> Response:
+        form = await form_of(request, AssistantVersion)
+        return json_answer(await self._assistants.use_version(_name(request), form))
+
     async def graph(self, request: Request) -> Response:
         return json_answer(await self._graphs.drawing(_name(request), xray=_xray(request)))
 
@@ -87,6 +102,12 @@ class AssistantPaths:
                  status=204, errors=(404, 422, 503),
                  query=(Query("delete_threads", {"type": "boolean", "default": False},
                               "Also the threads that were last run with it."),)),
+            Path("POST", f"{one}/versions", self.versions, "All its versions, newest first.", TAG,
+                 rule=rules.ASSISTANTS_READ, answer=shapes.Assistant, is_list=True,
+                 body=AssistantVersions, headers=PAGING, errors=(404, 413, 422, 503)),
+            Path("POST", f"{one}/latest", self.latest, "Go back to one of its versions.", TAG,
+                 rule=rules.ASSISTANTS_UPDATE, answer=shapes.Assistant, body=AssistantVersion,
+                 errors=(404, 413, 422, 503)),
             Path("GET", f"{one}/graph", self.graph, "Nodes and edges.", TAG,
                  rule=rules.ASSISTANTS_READ, answer=shapes.Graph,
                  errors=(400, 404, 422, 503),
