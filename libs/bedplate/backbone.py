@@ -88,7 +88,10 @@ class Backbone:
         self.messages = Messages(settings.subject_prefix)
         self.ledger = Ledger(self.pool, self.outbox, self.messages)
         self.threads = Threads(
-            self.pool, forget=checkpoint_tables.forget_threads, copy=checkpoint_tables.copy_thread
+            self.pool,
+            forget=checkpoint_tables.forget_threads,
+            copy=checkpoint_tables.copy_thread,
+            prune=checkpoint_tables.keep_latest,
         )
 
     @property

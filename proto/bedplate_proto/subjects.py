@@ -86,6 +86,7 @@ DELETE_CRONS_OF_ASSISTANT = _to_scheduler(
 READ_STATE = _to_executor("read_state", threads.ReadState)
 READ_HISTORY = _to_executor("read_history", threads.ReadHistory)
 UPDATE_STATE = _to_executor("update_state", threads.UpdateState)
+PATCH_STATE = _to_executor("patch_state", threads.PatchState)
 BULK_UPDATE_STATE = _to_executor("bulk_update_state", threads.BulkUpdateState)
 FORGET_RUN = _to_executor("forget_run", threads.ForgetRun)
 KEEP_LATEST = _to_executor("keep_latest", threads.KeepLatest)

@@ -8,22 +8,37 @@ from uuid import UUID
 from pydantic import Field
 
 from .envelope import Message
-from .vocabulary import IfExists
+from .vocabulary import IfExists, TtlStrategy
+
+
+class ThreadTtl(Message):
+    """How long a thread lives from its last update, and what becomes of it then. `minutes` none:
+    for ever."""
+
+    minutes: float | None = None
+    strategy: TtlStrategy = TtlStrategy.DELETE
+
+
+FOR_EVER = ThreadTtl()
 
 
 class CreateThread(Message):
+    """`ttl` none: as long as the server's default says."""
+
     tenant: str
     thread_id: UUID
     metadata: str = Field(description="JSON text.")
     if_exists: IfExists
+    ttl: ThreadTtl | None = None
 
 
 class UpdateThread(Message):
-    """`metadata` is merged key by key, shallow."""
+    """`metadata` is merged key by key, shallow; `ttl` none: unchanged."""
 
     tenant: str
     thread_id: UUID
     metadata: str = Field(description="JSON text.")
+    ttl: ThreadTtl | None = None
 
 
 class DeleteThread(Message):
@@ -86,6 +101,13 @@ class UpdateState(GraphAsk):
     values: Any = None
     as_node: str | None = None
     checkpoint: dict[str, Any] = {}
+
+
+class PatchState(GraphAsk):
+    """Merge `metadata` key by key into that of the newest checkpoint."""
+
+    thread_id: UUID
+    metadata: dict[str, Any]
 
 
 class BulkUpdateState(GraphAsk):

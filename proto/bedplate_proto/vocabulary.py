@@ -84,6 +84,14 @@ class OnDisconnect(StrEnum):
     CANCEL = "cancel"
 
 
+class TtlStrategy(StrEnum):
+    """What becomes of a thread whose time to live is over."""
+
+    DELETE = "delete"
+    KEEP_LATEST = "keep_latest"
+    """It loses all of its checkpoints but the newest."""
+
+
 class OnCompletion(StrEnum):
     DELETE = "delete"
     KEEP = "keep"

@@ -108,6 +108,12 @@ def desk(run_stack: RunStack) -> Stack:
     return run_stack(DESK / "langgraph.json")
 
 
+@pytest.fixture(scope="session")
+def memory(run_stack: RunStack) -> Stack:
+    """`tests/graphs/memory`: items are found by meaning and live for an hour, threads for two."""
+    return run_stack(GRAPHS.parent / "memory" / "langgraph.json")
+
+
 @pytest.fixture
 async def client(stack: Stack) -> AsyncIterator[LangGraphClient]:
     """The unmodified SDK."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,16 +18,7 @@ from langgraph_sdk.client import LangGraphClient
 from bedplate.devstack.stack import Stack
 from bedplate.testing.eventually import eventually
 
-PROJECT = Path(__file__).parents[1] / "graphs" / "memory" / "langgraph.json"
 SWEEP_S = 20.0
-
-
-@pytest.fixture(scope="module")
-def memory(run_stack: Any) -> Any:
-    """A project whose items are embedded, and live for an hour."""
-    running = run_stack(PROJECT)
-    yield running
-    running.stop()
 
 
 @pytest.fixture

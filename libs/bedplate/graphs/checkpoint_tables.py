@@ -14,6 +14,7 @@ from uuid import UUID
 
 import orjson
 
+from bedplate.kernel.errors import Refused
 from bedplate.sql import Statements
 
 from .compaction import Remnant, cut, fill, resolved
@@ -35,6 +36,15 @@ async def forget_threads(connection: Any, thread_ids: Iterable[ThreadId]) -> Non
 async def copy_thread(connection: Any, source: ThreadId, target: ThreadId) -> None:
     """Give `target` all checkpoints of `source`, open interrupts included. Idempotent."""
     await connection.execute(_sql["copy_thread_checkpoints"], str(source), str(target))
+
+
+async def patch_newest(connection: Any, thread_id: ThreadId, metadata: str) -> None:
+    """Merge JSON key by key into the metadata of the thread's newest checkpoint. Raises
+    `Refused` when there is none."""
+    if await connection.fetchval(_sql["patch_newest"], str(thread_id), metadata) is None:
+        raise Refused(
+            "Thread has no state yet: there is no checkpoint whose metadata could change."
+        )
 
 
 async def bytes_of_thread(connection: Any, thread_id: ThreadId) -> int:

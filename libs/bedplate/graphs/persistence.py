@@ -15,16 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bedplate.graphs.config import given_blocks, json_variable, parsed_block
 from bedplate.kernel.errors import Refused
+from bedplate_proto.vocabulary import TtlStrategy
 
 # A time to live is kept as a number of minutes; this is a thousand years.
 MINUTES_MAX = 525_600_000
 # Threads that one sweep takes at most, by strategy.
-SWEEP_LIMITS = {"delete": 10_000, "keep_latest": 1_000}
+SWEEP_LIMITS = {TtlStrategy.DELETE: 10_000, TtlStrategy.KEEP_LATEST: 1_000}
 # What a column of pgvector can hold.
 DIMS_MAX = 16_000
 
 Minutes = Annotated[float, Field(gt=0, le=MINUTES_MAX)]
-Strategy = Literal["delete", "keep_latest"]
 
 
 class _Block(BaseModel):
@@ -69,12 +69,12 @@ class StoreBlock(_Block):
 class ThreadTtl(_Block):
     """Of a thread, counted from its last update; the sweep's interval and limit besides."""
 
-    strategy: Strategy = "delete"
+    strategy: TtlStrategy = TtlStrategy.DELETE
     default_ttl: Minutes | None = None
     sweep_interval_minutes: Minutes = 5
     sweep_limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
-    def limit(self, strategy: Strategy) -> int:
+    def limit(self, strategy: TtlStrategy) -> int:
         return self.sweep_limit or SWEEP_LIMITS[strategy]
 
 

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from random import random
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
-    BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -35,6 +34,7 @@ from bedplate.sql import Statements
 
 from . import checkpoint_tables
 from .backlog import Backlog
+from .blocking_saver import BlockingSaver
 from .checkpoint_rows import (
     Stored,
     add_sends,
@@ -63,7 +63,7 @@ _PAGE_ROWS = 50
 _STRATEGIES = ("keep_latest", "delete")
 
 
-class PostgresSaver(BaseCheckpointSaver[str]):
+class PostgresSaver(BlockingSaver):
     """Construct it on the loop of `pool`. The ledger's tables have to be there as well as ours."""
 
     def __init__(
@@ -291,6 +291,11 @@ class PostgresSaver(BaseCheckpointSaver[str]):
         for thread_id in thread_ids:
             await self._change(lambda c, t=thread_id: checkpoint_tables.keep_latest(c, t))
 
+    async def apatch_newest(self, thread_id: str, metadata: dict[str, Any]) -> None:
+        """Merge `metadata` into that of the thread's newest checkpoint. Raises `Refused`."""
+        text = json_text(metadata, "metadata")
+        await self._change(lambda c: checkpoint_tables.patch_newest(c, thread_id, text))
+
     async def _change(self, work: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
         """`work` in one transaction under the fence, after everything that was put before."""
         await self._home.run(self._change_at_home(work))
@@ -306,75 +311,6 @@ class PostgresSaver(BaseCheckpointSaver[str]):
                 await work(connection)
 
         await self._patience.run(transaction)
-
-    # -- from worker threads, where user code calls graphs synchronously
-
-    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return self._home.block_on(
-            lambda: self.aget_tuple(config), instead="`await checkpointer.aget_tuple(…)`"
-        )
-
-    def list(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> Iterator[CheckpointTuple]:
-        pages = self.alist(config, filter=filter, before=before, limit=limit)
-
-        async def step() -> CheckpointTuple | None:
-            return await anext(pages, None)
-
-        while found := self._home.block_on(step, instead="`checkpointer.alist(…)`"):
-            yield found
-
-    def put(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        return self._home.block_on(
-            lambda: self.aput(config, checkpoint, metadata, new_versions),
-            instead="`await graph.ainvoke(…)`",
-        )
-
-    def put_writes(
-        self,
-        config: RunnableConfig,
-        writes: Sequence[tuple[str, Any]],
-        task_id: str,
-        task_path: str = "",
-    ) -> None:
-        self._home.block_on(
-            lambda: self.aput_writes(config, writes, task_id, task_path),
-            instead="`await graph.ainvoke(…)`",
-        )
-
-    def delete_thread(self, thread_id: str) -> None:
-        self._home.block_on(lambda: self.adelete_thread(thread_id), instead="`adelete_thread`")
-
-    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        self._home.block_on(lambda: self.adelete_for_runs(run_ids), instead="`adelete_for_runs`")
-
-    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        self._home.block_on(
-            lambda: self.acopy_thread(source_thread_id, target_thread_id), instead="`acopy_thread`"
-        )
-
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        self._home.block_on(lambda: self.aprune(thread_ids, strategy=strategy), instead="`aprune`")
-
-    def get_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        async def read() -> Mapping[str, DeltaChannelHistory]:
-            return await self.aget_delta_channel_history(config=config, channels=channels)
-
-        return self._home.block_on(read, instead="`await graph.ainvoke(…)`")
 
     # -- the rest
 

@@ -22,6 +22,7 @@ from bedplate.kernel.errors import Conflict, NotFound, Refused
 from bedplate.kernel.run import Gone, Illegal, Run, cancel
 from bedplate.sql import Statements
 from bedplate_proto.runs import CreateRun
+from bedplate_proto.threads import FOR_EVER, ThreadTtl
 from bedplate_proto.vocabulary import CancelAction, RunStatus
 
 from .dispatch import Dispatch
@@ -81,7 +82,17 @@ class Written:
 class Admissions:
     """Any number of verbs at once, from any number of schedulers."""
 
-    def __init__(self, pool: Any, outbox: Outbox, messages: Messages, dispatch: Dispatch) -> None:
+    def __init__(
+        self,
+        pool: Any,
+        outbox: Outbox,
+        messages: Messages,
+        dispatch: Dispatch,
+        *,
+        thread_ttl: ThreadTtl = FOR_EVER,
+    ) -> None:
+        """`thread_ttl`: of threads that come with their first run."""
+        self._thread_ttl = thread_ttl
         self._pool = pool
         self._outbox = outbox
         self._messages = messages
@@ -207,6 +218,8 @@ class Admissions:
                 order.assistant_metadata,
                 self._dispatch.tickets_at_once,
                 *_flow(order),
+                self._thread_ttl.minutes,
+                self._thread_ttl.strategy,
             )
         except asyncpg.UniqueViolationError as error:
             raise Conflict("The run id is taken.", run_id=str(order.run_id)) from error

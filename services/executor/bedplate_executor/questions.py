@@ -23,6 +23,7 @@ from bedplate_proto.threads import (
     ForgetRun,
     GraphAsk,
     KeepLatest,
+    PatchState,
     ReadHistory,
     ReadSchemas,
     ReadState,
@@ -71,6 +72,15 @@ class Questions:
             return await editing.update_state(graph, config, ask.values, as_node=ask.as_node)
 
         return await self._edit(ask, ask.thread_id, config, edit)
+
+    async def patch_state(self, ask: PatchState) -> bytes:
+        """Raises `Conflict` while a run is in flight, `Refused` when there is no state."""
+        fenced = self._saver.with_fence(EditFence(ask.thread_id))
+        try:
+            await fenced.apatch_newest(str(ask.thread_id), ask.metadata)
+        except Fenced as error:
+            raise Conflict(IN_FLIGHT_MESSAGE, thread_id=str(ask.thread_id)) from error
+        return b"{}"
 
     async def bulk_update_state(self, ask: BulkUpdateState) -> bytes:
         config = self._config(ask, ask.thread_id)

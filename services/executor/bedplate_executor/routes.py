@@ -14,6 +14,7 @@ QUESTIONS = (
     subjects.READ_STATE,
     subjects.READ_HISTORY,
     subjects.UPDATE_STATE,
+    subjects.PATCH_STATE,
     subjects.BULK_UPDATE_STATE,
     subjects.FORGET_RUN,
     subjects.KEEP_LATEST,

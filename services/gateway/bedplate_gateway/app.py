@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from bedplate.backbone import Backbone
-from bedplate.bus.broker import Bus
 from bedplate.bus.event_log import EventLog
 from bedplate.chassis.loop import Loop
 from bedplate.chassis.metrics import Metrics
@@ -22,7 +21,6 @@ from .http.assistants import AssistantPaths
 from .http.crons import CronPaths
 from .http.items import ItemPaths
 from .http.middleware import Answered
-from .http.paths import Path
 from .http.protocol import ProtocolPaths
 from .http.runs import RunPaths
 from .http.server import HttpServer
@@ -64,6 +62,8 @@ async def build() -> Service:
     hooks = Acceptance(webhooks.block.url, is_enabled=webhooks.is_enabled)
     runs = Runs(rows, bus, assistants, tenant=tenant, user_key=user_key, webhooks=hooks)
     states = States(rows, bus, tenant=tenant)
+    keeps_own = given.checkpointer.path is not None
+    threads = Threads(rows, bus, states, tenant=tenant, keeps_own=keeps_own)
     known = KnownRuns(rows, tenant=tenant)
     events = ThreadEvents(followings, known, rows, tenant=tenant)
     thread_streams = ThreadStreams(followings, events, known, states)
@@ -72,7 +72,8 @@ async def build() -> Service:
     protocol = ProtocolPaths(commands, events, abandoned, subscriptions_max=limit)
     paths = [
         *RunPaths(runs, Streams(runs, followings), abandoned).table(),
-        *_of_threads(rows, bus, states, assistants, tenant=tenant),
+        *ThreadPaths(threads, states).table(),
+        *AssistantPaths(assistants, Graphs(assistants, bus, tenant=tenant)).table(),
         *ThreadStreamPaths(thread_streams, abandoned).table(),
         *protocol.table(),
         *ItemPaths(Items(pool, bus, given.store, tenant=tenant)).table(),
@@ -109,11 +110,3 @@ def _loops(followings: Followings, settings: Settings) -> list[Loop]:
         Loop("watch", followings.watch, period_s=settings.watch_s),
         Loop("beat", followings.beat, period_s=settings.heartbeat_s / 10),
     ]
-
-
-def _of_threads(
-    rows: Rows, bus: Bus, states: States, assistants: Assistants, *, tenant: str
-) -> list[Path]:
-    threads = Threads(rows, bus, states, tenant=tenant)
-    graphs = Graphs(assistants, bus, tenant=tenant)
-    return [*ThreadPaths(threads, states).table(), *AssistantPaths(assistants, graphs).table()]

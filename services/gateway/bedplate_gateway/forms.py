@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from bedplate.graphs.persistence import MINUTES_MAX
 from bedplate_proto.vocabulary import (
     Durability,
     IfExists,
@@ -25,6 +26,7 @@ from bedplate_proto.vocabulary import (
     RunStatus,
     StreamMode,
     ThreadStatus,
+    TtlStrategy,
 )
 
 from .ids import uuid_or_none
@@ -44,7 +46,7 @@ SortOrder = Literal["asc", "desc"]
 
 ThreadField = Literal[
     "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config",
-    "values", "interrupts", "error",
+    "values", "interrupts", "error", "ttl",
 ]  # fmt: skip
 RunField = Literal[
     "run_id", "thread_id", "assistant_id", "status", "metadata", "kwargs", "multitask_strategy",
@@ -65,15 +67,6 @@ def _must_be_uuid(text: str | None) -> str | None:
     if text is not None and uuid_or_none(text) is None:
         raise ValueError("must be a UUID")
     return text
-
-
-def _not_served(what: str) -> Any:
-    def refuse(value: Any) -> Any:
-        if value is not None:
-            raise ValueError(f"not supported yet: {what}")
-        return value
-
-    return AfterValidator(refuse)
 
 
 OptionalObject = Annotated[
@@ -144,21 +137,34 @@ class Superstep(Form):
     updates: list[ThreadUpdates]
 
 
+class ThreadLife(Form):
+    ttl: Annotated[float, Field(strict=True, gt=0, le=MINUTES_MAX, description="Minutes.")]
+    strategy: TtlStrategy = TtlStrategy.DELETE
+
+
+def _life_of_number(value: Any) -> Any:
+    return {"ttl": value} if isinstance(value, int | float) else value
+
+
+Ttl = Annotated[
+    ThreadLife | None,
+    BeforeValidator(_life_of_number, json_schema_input_type=float | ThreadLife | None),
+]
+
+
 class ThreadCreate(Form):
     thread_id: UUID | None = None
     metadata: OptionalObject = {}
     if_exists: IfExists = IfExists.RAISE
-    ttl: Annotated[Any, _not_served("threads do not expire")] = Field(
-        None, description="Not supported yet: refused."
+    ttl: Ttl = Field(
+        None, description="Minutes from its last update; null: for ever; else the default."
     )
     supersteps: list[Superstep] | None = None
 
 
 class ThreadPatch(Form):
     metadata: OptionalObject = {}
-    ttl: Annotated[Any, _not_served("threads do not expire")] = Field(
-        None, description="Not supported yet: refused."
-    )
+    ttl: Ttl = Field(None, description="As on creation; unchanged if it is not given.")
 
 
 class ThreadFilter(Form):

@@ -8,7 +8,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from bedplate_proto.vocabulary import MultitaskStrategy, OnCompletion, RunStatus, ThreadStatus
+from bedplate_proto.vocabulary import (
+    MultitaskStrategy,
+    OnCompletion,
+    RunStatus,
+    ThreadStatus,
+    TtlStrategy,
+)
 
 from .forms import Object
 
@@ -42,6 +48,12 @@ class Schemas(BaseModel):
     context_schema: Object | None
 
 
+class Ttl(BaseModel):
+    strategy: TtlStrategy
+    ttl_minutes: float
+    expires_at: datetime
+
+
 class Thread(BaseModel):
     thread_id: UUID
     created_at: datetime
@@ -54,6 +66,7 @@ class Thread(BaseModel):
     interrupts: dict[str, list[Object]]
     error: Object | None
     extracted: Object | None = Field(None, description="Only when `extract` was asked for.")
+    ttl: Ttl | None = Field(None, description="Only when it was asked for; null: for ever.")
 
 
 class Place(BaseModel):
@@ -141,6 +154,25 @@ class Delivery(BaseModel):
     last_error: str | None
     created_at: datetime
     settled_at: datetime | None
+
+
+class Taken(BaseModel):
+    count: int
+    bytes: int
+
+
+class ChannelsTaken(Taken):
+    by_channel: dict[str, int] = Field(description="Bytes of each channel, the largest first.")
+
+
+class Storage(BaseModel):
+    """As stored: compressed, without indexes."""
+
+    thread_id: UUID
+    total_bytes: int
+    checkpoints: Taken
+    channel_values: ChannelsTaken
+    pending_writes: Taken
 
 
 class Pruned(BaseModel):

@@ -13,6 +13,7 @@ from bedplate.kernel.errors import NotFound, Refused
 from bedplate_proto import subjects
 from bedplate_proto.threads import (
     BulkUpdateState,
+    PatchState,
     ReadHistory,
     ReadState,
     StateChanged,
@@ -24,6 +25,7 @@ from .ids import uuid_or_none
 from .json_text import dumped
 from .rows import Rows
 from .runs import EXECUTOR_S_MAX, THREAD_MISSING
+from .state_forms import StatePatch
 
 NO_GRAPH = "Thread has no graph yet: run it first, or set metadata.graph_id."
 
@@ -108,6 +110,19 @@ class States:
         changed = StateChanged(tenant=self._tenant, thread_id=thread_id)
         await self._bus.hint(subjects.STATE_CHANGED, changed)
         return answer
+
+    async def patch(self, thread_id: UUID, form: StatePatch) -> None:
+        """Merge metadata into the newest checkpoint's. Raises as `update` does."""
+        graph = await self._graph(thread_id)
+        if graph.graph_id is None:
+            raise Refused(NO_GRAPH)
+        ask = PatchState(
+            tenant=self._tenant,
+            graph_id=graph.graph_id,
+            thread_id=thread_id,
+            metadata=form.metadata,
+        )
+        await self._bus.order(subjects.PATCH_STATE, ask, limit_s=EXECUTOR_S_MAX)
 
     async def apply(self, thread_id: UUID, supersteps: Sequence[Superstep]) -> None:
         """Write the supersteps in order, one checkpoint each."""

@@ -9,17 +9,20 @@ from bedplate.chassis.ids import uuid7
 from bedplate.kernel.errors import BedplateError, Conflict, NotFound
 from bedplate_proto import subjects
 from bedplate_proto.threads import (
+    FOR_EVER,
     CopyThread,
     CreateThread,
     DeleteThread,
     KeepLatest,
     PruneAnswer,
     PruneThreads,
+    ThreadTtl,
     UpdateThread,
 )
 from bedplate_proto.vocabulary import IfExists
 
 from .asking import Page, ordering, page_of
+from .errors import Unsupported
 from .extraction import extraction_of
 from .forms import Object, ThreadCreate, ThreadFilter, ThreadPatch, ThreadPrune, ThreadSearch
 from .json_text import dumped, with_member
@@ -29,11 +32,15 @@ from .state import States
 
 
 class Threads:
-    def __init__(self, rows: Rows, bus: Bus, states: States, *, tenant: str) -> None:
+    def __init__(
+        self, rows: Rows, bus: Bus, states: States, *, tenant: str, keeps_own: bool = False
+    ) -> None:
+        """`keeps_own`: the project has a checkpointer of its own."""
         self._rows = rows
         self._bus = bus
         self._states = states
         self._tenant = tenant
+        self._keeps_own = keeps_own
 
     async def create(self, form: ThreadCreate) -> bytes:
         """The row. Raises `Conflict` when the id is taken."""
@@ -43,6 +50,7 @@ class Threads:
             thread_id=thread_id,
             metadata=dumped(form.metadata),
             if_exists=form.if_exists,
+            ttl=_ttl(form),
         )
         if not form.supersteps:
             return await self._bus.order(subjects.CREATE_THREAD, order)
@@ -75,10 +83,28 @@ class Threads:
             raise NotFound(THREAD_MISSING, thread_id=str(thread_id))
         return row
 
+    async def get_with_ttl(self, thread_id: UUID) -> str:
+        row = await self._rows.one("get_thread_with_ttl", self._tenant, thread_id)
+        if row is None:
+            raise NotFound(THREAD_MISSING, thread_id=str(thread_id))
+        return with_member(row["row"], "ttl", row["ttl"] or "null")
+
+    async def storage(self, thread_id: UUID) -> str:
+        """What its checkpoints take, in bytes."""
+        if self._keeps_own:
+            raise Unsupported("The project has a checkpointer of its own: its size is not known.")
+        row = await self._rows.value("read_storage", self._tenant, thread_id)
+        if row is None:
+            raise NotFound(THREAD_MISSING, thread_id=str(thread_id))
+        return row
+
     async def update(self, thread_id: UUID, form: ThreadPatch) -> bytes:
         """The row, its metadata merged key by key."""
         order = UpdateThread(
-            tenant=self._tenant, thread_id=thread_id, metadata=dumped(form.metadata)
+            tenant=self._tenant,
+            thread_id=thread_id,
+            metadata=dumped(form.metadata),
+            ttl=_ttl(form),
         )
         return await self._bus.order(subjects.UPDATE_THREAD, order)
 
@@ -145,6 +171,13 @@ class Threads:
 
     async def _row(self, thread_id: UUID) -> str | None:
         return await self._rows.value("get_thread", self._tenant, thread_id)
+
+
+def _ttl(form: ThreadCreate | ThreadPatch) -> ThreadTtl | None:
+    """None: not given."""
+    if form.ttl is not None:
+        return ThreadTtl(minutes=form.ttl.ttl, strategy=form.ttl.strategy)
+    return FOR_EVER if "ttl" in form.model_fields_set else None
 
 
 def _containing(given: Object | None) -> str | None:

@@ -9,9 +9,10 @@ from bedplate.chassis.clock import SystemClock
 from bedplate.chassis.loop import Loop
 from bedplate.chassis.metrics import Metrics
 from bedplate.chassis.process import Service
-from bedplate.graphs.persistence import given_persistence
+from bedplate.graphs.persistence import Persistence, given_persistence
 from bedplate.ledger import Admissions, Dispatch
 from bedplate.ledger import Crons as KeptCrons
+from bedplate_proto.threads import ThreadTtl
 
 from .assistants import find_assistant
 from .crons import Crons
@@ -33,9 +34,15 @@ def build() -> Service:
     backbone = Backbone(settings, name="run-scheduler", connections_max=settings.connections_max)
     metrics = Metrics()
     dispatch = Dispatch(backbone.pool, backbone.outbox, backbone.messages, settings.limits)
-    admissions = Admissions(backbone.pool, backbone.outbox, backbone.messages, dispatch)
+    ttl = given.checkpointer.ttl
+    thread_ttl = ThreadTtl(minutes=ttl.default_ttl, strategy=ttl.strategy)
+    admissions = Admissions(
+        backbone.pool, backbone.outbox, backbone.messages, dispatch, thread_ttl=thread_ttl
+    )
     sharing = Sharing(dispatch, metrics)
-    scheduler = Scheduler(admissions, dispatch, backbone.threads, backbone.bus, sharing=sharing)
+    scheduler = Scheduler(
+        admissions, dispatch, backbone.threads, backbone.bus, sharing=sharing, thread_ttl=thread_ttl
+    )
     crons = Crons(
         KeptCrons(backbone.pool, admissions, find_assistant=find_assistant),
         scheduler.tell,
@@ -51,7 +58,7 @@ def build() -> Service:
         lost_ticket_s=settings.lost_ticket_s,
         doomed_s=settings.doomed_s,
     )
-    sweeper = Sweeper(backbone.pool)
+    sweeper = Sweeper(backbone.pool, backbone.threads, ttl)
     served = backbone.served("run-scheduler", routes(scheduler, crons))
     shares = Loop("shares", sharing.share_out, period_s=settings.relay_s)
     sharing.poke = shares.poke
@@ -70,12 +77,7 @@ def build() -> Service:
             Loop("dispatch", relay.dispatch, period_s=settings.relay_s),
             Loop("reissue", relay.reissue, period_s=max(2.0, settings.lost_ticket_s / 2)),
             Loop("sweep", relay.sweep, period_s=settings.sweep_s),
-            Loop(
-                "sweep-items",
-                sweeper.sweep_items,
-                period_s=60 * given.store.ttl.sweep_interval_minutes,
-                limit_s=_SWEEP_S_MAX,
-            ),
+            *_sweeps(sweeper, given),
         ],
         ready={**backbone.ready, "streams": relay.ready, "expiry": expiry.ready},
     )
@@ -85,3 +87,14 @@ def _firing(crons: Crons, settings: Settings) -> list[Loop]:
     if not settings.crons_enabled:
         return []
     return [Loop("crons", crons.fire, period_s=settings.crons_s)]
+
+
+def _sweeps(sweeper: Sweeper, given: Persistence) -> list[Loop]:
+    sweeps = {
+        "sweep-items": (sweeper.sweep_items, given.store.ttl.sweep_interval_minutes),
+        "sweep-threads": (sweeper.sweep_threads, given.checkpointer.ttl.sweep_interval_minutes),
+    }
+    return [
+        Loop(name, sweep, period_s=60 * minutes, limit_s=_SWEEP_S_MAX)
+        for name, (sweep, minutes) in sweeps.items()
+    ]

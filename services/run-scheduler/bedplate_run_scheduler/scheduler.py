@@ -36,6 +36,7 @@ from bedplate_proto.threads import (
     Nothing,
     PruneAnswer,
     PruneThreads,
+    ThreadTtl,
     UpdateThread,
 )
 from bedplate_proto.vocabulary import CancelAction, RunStatus
@@ -60,12 +61,14 @@ class Scheduler:
         bus: Bus,
         *,
         sharing: Sharing,
+        thread_ttl: ThreadTtl,
     ) -> None:
         self._admissions = admissions
         self._dispatch = dispatch
         self._threads = threads
         self._bus = bus
         self._sharing = sharing
+        self._thread_ttl = thread_ttl
 
     async def create_run(self, order: CreateRun) -> str:
         admitted = await self._admissions.create(order)
@@ -149,7 +152,7 @@ class Scheduler:
         self._sharing.poke()
 
     async def create_thread(self, order: CreateThread) -> str:
-        return await self._threads.create(order)
+        return await self._threads.create(order, default_ttl=self._thread_ttl)
 
     async def update_thread(self, order: UpdateThread) -> str:
         return await self._threads.update(order)

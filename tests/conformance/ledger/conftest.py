@@ -227,6 +227,9 @@ async def books(database_uri: str) -> AsyncIterator[Books]:
         async def nothing_to_copy(connection: Any, source: UUID, copy: UUID) -> None:
             del connection, source, copy
 
+        async def nothing_to_prune(connection: Any, thread_id: UUID) -> None:
+            del connection, thread_id
+
         broker = Broker()
         outbox = Outbox(pool, broker.publish, spawn=spawn)
         messages = Messages(DEFAULT_PREFIX)
@@ -238,7 +241,12 @@ async def books(database_uri: str) -> AsyncIterator[Books]:
             ledger=Ledger(pool, outbox, messages),
             admissions=Admissions(pool, outbox, messages, dispatch),
             dispatch=dispatch,
-            threads=Threads(pool, forget=nothing_to_forget, copy=nothing_to_copy),
+            threads=Threads(
+                pool,
+                forget=nothing_to_forget,
+                copy=nothing_to_copy,
+                prune=nothing_to_prune,
+            ),
             parcels=Parcels(pool),
             tasks=tasks,
         )

@@ -111,7 +111,7 @@ async def test_checkpoints_go_in_the_same_transaction_as_their_threads(books: An
         forgotten.extend(thread_ids)
         raise ConnectionResetError
 
-    threads = Threads(books.pool, forget=forget, copy=no_copy)
+    threads = Threads(books.pool, forget=forget, copy=no_copy, prune=no_prune)
     with pytest.raises(ConnectionResetError):
         await threads.delete([order.thread_id, uuid4()], tenant="default")
     assert forgotten == [order.thread_id]
@@ -150,7 +150,7 @@ async def test_a_copy_shows_what_the_thread_shows_and_has_no_runs(books: Any, ou
         assert connection.is_in_transaction()
         copied.append((source, target))
 
-    threads = Threads(books.pool, forget=no_forget, copy=copy)
+    threads = Threads(books.pool, forget=no_forget, copy=copy, prune=no_prune)
     copy_id = uuid4()
     message = CopyThread(tenant="default", thread_id=order.thread_id, copy_id=copy_id)
     row = json.loads(await threads.copy(message))
@@ -208,6 +208,10 @@ async def test_a_sweep_takes_every_tenants_doomed_threads(books: Any) -> None:
 
 async def no_forget(connection: Any, thread_ids: Any) -> None:
     del connection, thread_ids
+
+
+async def no_prune(connection: Any, thread_id: UUID) -> None:
+    del connection, thread_id
 
 
 async def no_copy(connection: Any, source: UUID, target: UUID) -> None:

@@ -8,9 +8,11 @@ WITH room AS MATERIALIZED (
                ) < $19 AS is_open
 ), thread AS (
     INSERT INTO threads (thread_id, tenant, status, metadata, config, runs_active, current_run,
-                         is_temporary, deletes_with_run, priority, fairness_group)
+                         is_temporary, deletes_with_run, priority, fairness_group, ttl_minutes, ttl_strategy)
     VALUES ($2::uuid, $3::text, 'busy', $10::jsonb, $11::jsonb, 1, CASE WHEN $12 THEN $1::uuid END,
-            $16::bool, $17::bool, $20::smallint, $21::text)
+            $16::bool, $17::bool, $20::smallint, $21::text,
+            -- one that goes with its run needs no other end
+            CASE WHEN NOT $17 THEN $23::float8 END, $24::text)
         ON CONFLICT (thread_id) DO NOTHING
  RETURNING thread_id
 ), written AS (

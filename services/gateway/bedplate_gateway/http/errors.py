@@ -21,7 +21,7 @@ from bedplate.kernel.errors import (
     Unavailable,
 )
 
-from ..errors import Unprocessable
+from ..errors import Unprocessable, Unsupported
 from ..json_text import dumped
 from .answers import json_answer
 
@@ -31,6 +31,7 @@ log = get_logger()
 _STATUSES: tuple[tuple[type[BedplateError], int], ...] = (
     (TooLarge, 413),
     (Unprocessable, 422),
+    (Unsupported, 501),
     (Refused, 400),
     (NotFound, 404),
     (Conflict, 409),

@@ -25,6 +25,7 @@ _ABOUT_ERRORS = {
     413: "The body is too large.",
     422: "The request is not of this form; `detail` names the field.",
     500: "Something that is needed cannot be used.",
+    501: "This server is set up in a way that cannot answer that.",
     503: "Not at the moment; `Retry-After` tells when to try again.",
 }
 _NAMES = ("assistant_id", "namespace")

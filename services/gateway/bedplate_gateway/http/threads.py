@@ -21,8 +21,9 @@ from ..forms import (
     place_of,
 )
 from ..ids import uuid_or_none
-from ..json_text import dumped, with_member
+from ..json_text import dumped
 from ..state import States
+from ..state_forms import StatePatch
 from ..threads import Threads
 from .answers import json_answer, nothing, page_answer
 from .body import flag_of, form_of, path_id
@@ -57,13 +58,12 @@ class ThreadPaths:
         return json_answer(dumped({"pruned_count": pruned}))
 
     async def get(self, request: Request) -> Response:
-        row = await self._threads.get(path_id(request, "thread_id"))
+        thread_id = path_id(request, "thread_id")
         match request.query_params.get("include"):
             case None | "":
-                return json_answer(row)
+                return json_answer(await self._threads.get(thread_id))
             case "ttl":
-                # No thread expires.
-                return json_answer(with_member(row, "ttl", "null"))
+                return json_answer(await self._threads.get_with_ttl(thread_id))
             case _:
                 raise Unprocessable("include: must be ttl")
 
@@ -105,6 +105,13 @@ class ThreadPaths:
         return json_answer(
             await self._states.update(thread_id, await form_of(request, StateUpdate))
         )
+
+    async def patch_state(self, request: Request) -> Response:
+        await self._states.patch(path_id(request, "thread_id"), await form_of(request, StatePatch))
+        return nothing()
+
+    async def storage(self, request: Request) -> Response:
+        return json_answer(await self._threads.storage(path_id(request, "thread_id")))
 
     async def history(self, request: Request) -> Response:
         thread_id = path_id(request, "thread_id")
@@ -170,6 +177,13 @@ def _of_states(paths: ThreadPaths) -> list[Path]:
              rule=rules.THREADS_UPDATE,
              answer=shapes.StateUpdated, body=StateUpdate,
              errors=(400, 404, 409, 413, 422, 503)),
+        Path("PATCH", f"{thread}/state", paths.patch_state,
+             "Merge metadata into the newest checkpoint's.", TAG,
+             rule=rules.THREADS_UPDATE, status=204, body=StatePatch,
+             errors=(400, 404, 409, 413, 422, 503)),
+        Path("GET", f"{thread}/storage", paths.storage,
+             "The bytes that the thread's checkpoints take.", TAG,
+             rule=rules.THREADS_READ, answer=shapes.Storage, errors=(404, 422, 501, 503)),
         Path("POST", f"{thread}/state/checkpoint", paths.state_at, "The state at a checkpoint.",
              TAG,
              rule=rules.THREADS_READ, answer=shapes.ThreadState, body=StateAt,

@@ -1,7 +1,8 @@
 -- search_threads: a page for clients, in the order they ask for. Indexes threads_by_update, threads_by_metadata.
 SELECT CASE WHEN $6::text[] IS NULL THEN thread_json(threads)
             ELSE (SELECT json_object_agg(part.key, part.value)
-                    FROM json_each(thread_json(threads)) AS part
+                    FROM (SELECT * FROM json_each(thread_json(threads))
+                          UNION ALL SELECT 'ttl', thread_ttl_json(threads)) AS part
                    WHERE part.key = ANY($6)) END AS row,
        CASE WHEN $7::jsonb IS NOT NULL THEN (
            SELECT json_object_agg(wanted.alias, document #> wanted.path)
