@@ -29,6 +29,7 @@ class Moves:
     lose: Any = kernel.lose
     finish: Any = kernel.finish
     cancel: Any = kernel.cancel
+    admit: Any = admit
 
 
 @dataclass
@@ -50,6 +51,8 @@ class Thread:
     events_n: int = 0
     shown_n: int = 0
     started: list[int] = field(default_factory=list[int])
+    saved: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """Checkpoints: which run wrote them, in which attempt."""
 
 
 class Truth:
@@ -68,12 +71,14 @@ class Truth:
     def of(self, thread: int) -> list[Row]:
         return [row for row in self.rows if row.thread == thread and not row.is_gone]
 
-    def create(self, thread: int, strategy: MultitaskStrategy, *, delay: int) -> None:
+    def create(self, thread: int, strategy: MultitaskStrategy, *, delay: int) -> Row | None:
+        """None: refused."""
         busy = any(not row.run.status.is_terminal for row in self.of(thread))
         facts = ThreadFacts.OCCUPIED if busy else ThreadFacts.FREE
-        decision = admit(facts, Request(strategy, IfNotExists.CREATE, is_delayed=delay > 0))
+        request = Request(strategy, IfNotExists.CREATE, is_delayed=delay > 0)
+        decision = self.moves.admit(facts, request)
         if decision is Decision.REFUSE_BUSY:
-            return
+            return None
         if decision is Decision.DISPLACE:
             action = displacing(strategy)
             assert action is not None
@@ -85,6 +90,7 @@ class Truth:
             self._issue(row)
         elif not row.is_delayed:
             self.dispatch(thread)
+        return row
 
     def dispatch(self, thread: int) -> None:
         due = [row for row in self.waiting(thread) if row.due <= self.now]
@@ -150,10 +156,25 @@ class Truth:
         thread.events_n = max(thread.events_n, events_n)
         return True
 
+    def save(self, number: int, attempt: int) -> bool:
+        """A checkpoint; False: it is refused."""
+        if not self.is_held(number, attempt):
+            return False
+        self.threads[self.rows[number].thread].saved.append((number, attempt))
+        return True
+
     def cancel(self, number: int, action: CancelAction) -> None:
         row = self.rows[number]
         if not row.is_gone:
             self._move(row, self.moves.cancel(row.run, action))
+
+    def delete_thread(self, thread: int) -> None:
+        """With all that is in it; runs at work find themselves refused."""
+        for row in self.of(thread):
+            row.ends += not row.run.status.is_terminal
+            row.is_gone = True
+        self.threads[thread].current = None
+        self.threads[thread].saved.clear()
 
     def _issue(self, row: Row) -> None:
         row.ticket += 1
@@ -165,6 +186,8 @@ class Truth:
             return False
         if isinstance(move, Gone):
             row.is_gone = True
+            thread = self.threads[row.thread]
+            thread.saved = [one for one in thread.saved if one[0] != row.number]
         else:
             row.run = move
         if row.is_gone or row.run.status.is_terminal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from inspect import getmembers, isfunction
 from itertools import product
 from typing import Any
 
@@ -62,6 +63,16 @@ async def compare(
             assert after == expected, case
             assert len(messages) == told, case
     await books.assert_consistent(order.thread_id)
+
+
+def test_every_move_of_the_kernel_is_replayed_here() -> None:
+    moves = {
+        name
+        for name, move in getmembers(kernel, isfunction)
+        if move.__module__ == kernel.__name__ and not name.startswith("_")
+    }
+    mine = {name for name in globals() if name.endswith("_moves_as_the_kernel_says")}
+    assert mine == {f"test_{name}_moves_as_the_kernel_says" for name in moves}
 
 
 @pytest.fixture
