@@ -121,6 +121,37 @@ class CreateRuns(Message):
     runs: list[CreateRun] = Field(min_length=1)
 
 
+class PriorityContext(Message):
+    """What the project's priority handler is told of a run. `user`: as authentication told it."""
+
+    thread_id: str | None = Field(description="None: the thread is made for this run.")
+    thread_metadata: dict[str, Any]
+    assistant_id: str
+    graph_id: str
+    assistant_metadata: dict[str, Any]
+    run_metadata: dict[str, Any]
+    cron_id: str | None
+    user: dict[str, Any] | None
+
+
+class AssignPriorities(Message):
+    """Ask the project's handler about runs whose threads have no settings yet."""
+
+    tenant: str
+    contexts: list[PriorityContext] = Field(min_length=1)
+
+
+class PrioritySettings(Message):
+    priority: int = Field(ge=-5, le=5)
+    fairness_group: str = Field(min_length=1, max_length=256)
+
+
+class AssignedPriorities(Message):
+    """In the order of the contexts; none where the handler failed."""
+
+    settings: list[PrioritySettings | None]
+
+
 class CancelRun(Message):
     tenant: str
     thread_id: UUID

@@ -62,8 +62,8 @@ def _to_scheduler(
     return Subject(f"rpc.{SCHEDULER}.{verb}", Kind.ORDER, message, GATEWAY, (SCHEDULER,), answer)
 
 
-def _to_executor(verb: str, message: type[Message]) -> Subject:
-    return Subject(f"rpc.{EXECUTOR}.{verb}", Kind.ORDER, message, GATEWAY, (EXECUTOR,))
+def _to_executor(verb: str, message: type[Message], answer: type[Message] | None = None) -> Subject:
+    return Subject(f"rpc.{EXECUTOR}.{verb}", Kind.ORDER, message, GATEWAY, (EXECUTOR,), answer)
 
 
 CREATE_RUN = _to_scheduler("create_run", runs.CreateRun)
@@ -98,6 +98,9 @@ GET_ITEM = _to_executor("get_item", items.GetItem)
 DELETE_ITEM = _to_executor("delete_item", items.DeleteItem)
 SEARCH_ITEMS = _to_executor("search_items", items.SearchItems)
 LIST_NAMESPACES = _to_executor("list_namespaces", items.ListNamespaces)
+ASSIGN_PRIORITIES = _to_executor(
+    "assign_priorities", runs.AssignPriorities, runs.AssignedPriorities
+)
 
 REGISTER_GRAPHS = Subject(
     f"rpc.{GATEWAY}.register_graphs",

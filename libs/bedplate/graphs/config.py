@@ -37,8 +37,8 @@ _BUILD_KEYS = frozenset(
         "source",
     }
 )
-_UNSERVED_KEYS = frozenset({"encryption", "priority", "ui", "ui_config"})
-_BLOCKS = ("store", "checkpointer", "auth", "http", "webhooks")
+_UNSERVED_KEYS = frozenset({"encryption", "ui", "ui_config"})
+_BLOCKS = ("store", "checkpointer", "auth", "http", "webhooks", "priority")
 _KNOWN_KEYS = _BUILD_KEYS | _UNSERVED_KEYS | {"graphs", "dependencies", "env", *_BLOCKS}
 _JAVASCRIPT = (".ts", ".mts", ".cts", ".js", ".mjs", ".cjs", ".tsx", ".jsx")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -75,6 +75,7 @@ class ProjectConfig(BaseModel):
     auth: dict[str, Any]
     http: dict[str, Any]
     webhooks: dict[str, Any]
+    priority: dict[str, Any]
     notices: tuple[str, ...]
 
     @property
@@ -98,6 +99,7 @@ class Blocks(BaseModel):
     auth: Any
     http: Any
     webhooks: Any
+    priority: Any
 
 
 def given_blocks(path: Path | None, environ: Mapping[str, str]) -> Blocks:

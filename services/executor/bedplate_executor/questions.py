@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +14,12 @@ from bedplate.graphs.fence import EditFence
 from bedplate.graphs.host import client_keys
 from bedplate.graphs.introspection import thread_config
 from bedplate.graphs.library import BaseStore, RunnableConfig
+from bedplate.graphs.priority import PriorityHandler
 from bedplate.graphs.registry import Registry
 from bedplate.graphs.saver import PostgresSaver
-from bedplate.kernel.errors import Conflict, Fenced, NotFound
+from bedplate.kernel.errors import Conflict, Fenced, NotFound, Refused
 from bedplate.ledger import Ledger, Threads
+from bedplate_proto.runs import AssignedPriorities, AssignPriorities, PrioritySettings
 from bedplate_proto.threads import (
     BulkUpdateState,
     DrawGraph,
@@ -45,12 +48,15 @@ class Questions:
         store: BaseStore,
         ledger: Ledger,
         threads: Threads,
+        *,
+        priority: PriorityHandler | None,
     ) -> None:
         self._registry = registry
         self._saver = saver
         self._store = store
         self._ledger = ledger
         self._threads = threads
+        self._priority = priority
 
     async def read_state(self, ask: ReadState) -> bytes:
         config = self._config(ask, ask.thread_id, checkpoint=ask.checkpoint)
@@ -126,6 +132,16 @@ class Questions:
         config = self._config(ask, None)
         async with self._graph(ask, config, "assistants.read") as graph:
             return await drawing.subgraphs(graph, namespace=ask.namespace, recurse=ask.recurse)
+
+    async def assign_priorities(self, ask: AssignPriorities) -> bytes:
+        if self._priority is None:
+            raise Refused("The executor's project configures no priority handler.")
+        contexts = [context.model_dump() for context in ask.contexts]
+        settings = [
+            None if one is None else PrioritySettings(**asdict(one))
+            for one in await self._priority.assigned(contexts)
+        ]
+        return AssignedPriorities(settings=settings).model_dump_json().encode()
 
     async def _edit(
         self,

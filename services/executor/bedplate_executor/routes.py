@@ -26,6 +26,7 @@ QUESTIONS = (
     subjects.DELETE_ITEM,
     subjects.SEARCH_ITEMS,
     subjects.LIST_NAMESPACES,
+    subjects.ASSIGN_PRIORITIES,
 )
 
 

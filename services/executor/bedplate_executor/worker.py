@@ -159,6 +159,7 @@ class _Worker:
         from bedplate.graphs.committer import Committer
         from bedplate.graphs.config import load_config
         from bedplate.graphs.persistence import given_persistence
+        from bedplate.graphs.priority import PriorityHandler
         from bedplate.graphs.registry import Registry
         from bedplate.graphs.saver import PostgresSaver
         from bedplate.graphs.serde import serde_from_config
@@ -172,6 +173,7 @@ class _Worker:
         project = load_config(settings.config)
         known = set(sys.modules)
         registry = Registry.load(project)
+        priority = PriorityHandler.load(project)
         libraries = [name for name in sys.modules if name not in known and _is_library(name)]
         backbone = Backbone(
             settings, name="worker", connections_max=settings.worker_connections_max
@@ -198,7 +200,7 @@ class _Worker:
         self._new_attempt = Attempt
         self._stop_of = Stop
         self._questions = [
-            Questions(registry, saver, store, backbone.ledger, backbone.threads),
+            Questions(registry, saver, store, backbone.ledger, backbone.threads, priority=priority),
             ItemQuestions(store),
         ]
         # What was imported stays for good: the collector need not look at it again.

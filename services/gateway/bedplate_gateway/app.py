@@ -11,7 +11,6 @@ from bedplate.chassis.metrics import Metrics
 from bedplate.chassis.process import Service
 from bedplate.chassis.tasks import Tasks
 from bedplate.graphs.persistence import given_persistence
-from bedplate.webhooks.block import given_block
 
 from .assistants import Assistants
 from .crons import Crons
@@ -30,6 +29,7 @@ from .http.thread_stream import ThreadStreamPaths
 from .http.threads import ThreadPaths
 from .http.webhooks import WebhookPaths
 from .items import Items
+from .priorities import Priorities, has_handler
 from .protocol.commands import Commands
 from .protocol.run_facts import KnownRuns
 from .protocol.thread_events import ThreadEvents
@@ -58,9 +58,9 @@ async def build() -> Service:
     abandoned = Tasks("abandoned-runs")
     answered = Answered(metrics)
     metrics.gauge("runs.followed", "Clients that follow.", read=lambda: followings.count)
-    webhooks = given_block(settings.config, os.environ)
-    hooks = Acceptance(webhooks.block.url, is_enabled=webhooks.is_enabled)
-    runs = Runs(rows, bus, assistants, tenant=tenant, user_key=user_key, webhooks=hooks)
+    hooks = Acceptance.given(settings.config, os.environ)
+    ranks = Priorities(rows, bus, is_configured=has_handler(settings.config, os.environ))
+    runs = Runs(rows, bus, assistants, ranks, tenant=tenant, user_key=user_key, webhooks=hooks)
     states = States(rows, bus, tenant=tenant)
     keeps_own = given.checkpointer.path is not None
     threads = Threads(rows, bus, states, tenant=tenant, keeps_own=keeps_own)

@@ -50,8 +50,9 @@ class Crons:
     async def create(self, given: Object, *, thread_id: UUID | None, request_id: str) -> bytes:
         """The row. Raises `NotFound` (no such thread or assistant), `Unprocessable`, `Refused`."""
         payload = _known(given)
-        plan = await self._plan(payload, thread_id=thread_id, request_id=request_id)
-        order = CreateCron(tenant=self._tenant, cron_id=uuid7(), thread_id=thread_id, plan=plan)
+        cron_id = uuid7()
+        plan = await self._plan(cron_id, payload, thread_id=thread_id, request_id=request_id)
+        order = CreateCron(tenant=self._tenant, cron_id=cron_id, thread_id=thread_id, plan=plan)
         return await self._bus.order(subjects.CREATE_CRON, order)
 
     async def update(self, cron_id: UUID, given: Object, *, request_id: str) -> bytes:
@@ -64,6 +65,7 @@ class Crons:
             if row is None:
                 raise NotFound(_MISSING, cron_id=str(cron_id))
             plan = await self._plan(
+                cron_id,
                 _changed(from_json(row["payload"]), changes),
                 thread_id=row["thread_id"],
                 request_id=request_id,
@@ -117,7 +119,9 @@ class Crons:
         metadata = None if form.metadata is None else dumped(form.metadata)
         return self._tenant, assistant_id, form.thread_id, form.enabled, metadata
 
-    async def _plan(self, payload: Object, *, thread_id: UUID | None, request_id: str) -> CronPlan:
+    async def _plan(
+        self, cron_id: UUID, payload: Object, *, thread_id: UUID | None, request_id: str
+    ) -> CronPlan:
         """Everything that can be checked here is: a cron must not fail at night for its form."""
         request = checked(CronRequest, payload)
         try:
@@ -130,6 +134,8 @@ class Crons:
         completed = (request.on_run_completed or OnCompletion.DELETE) if thread_id is None else None
         form = checked(RunCreate, {**payload, "on_completion": completed})
         order = self._runs.order(form, bare, thread_id=thread_id, request_id=request_id)
+        asked = order.model_copy(update={"assistant_metadata": dumped(known.metadata)})
+        ranked = await self._runs.ranked(asked, cron_id=cron_id)
         return CronPlan(
             assistant_id=known.assistant_id,
             schedule=request.schedule,
@@ -140,7 +146,7 @@ class Crons:
             user_id=_configurable(from_json(order.kwargs)).get(_USER_ID),
             metadata=dumped(request.metadata),
             payload=dumped(payload),
-            order=order,
+            order=ranked,
         )
 
 

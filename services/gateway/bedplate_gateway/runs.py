@@ -29,6 +29,7 @@ from .assistants import Assistant, Assistants
 from .ending import Ending
 from .forms import RunCreate, RunList, RunsCancel
 from .json_text import array, dumped
+from .priorities import Priorities
 from .rows import Rows
 from .run_order import Asked, run_order
 from .webhooks import Acceptance
@@ -75,6 +76,7 @@ class Runs:
         rows: Rows,
         bus: Bus,
         assistants: Assistants,
+        priorities: Priorities,
         *,
         tenant: str,
         user_key: str,
@@ -86,6 +88,7 @@ class Runs:
         self._tenant = tenant
         self._user_key = user_key
         self._webhooks = webhooks or Acceptance()
+        self._priorities = priorities
 
     async def ready(
         self,
@@ -126,13 +129,19 @@ class Runs:
         )
         return run_order(form, assistant, asked)
 
+    async def ranked(self, order: CreateRun, *, cron_id: UUID) -> CreateRun:
+        """The order of a cron's runs with what the project says of their priority."""
+        [ranked] = await self._priorities.assigned([order], cron_id=cron_id)
+        return ranked
+
     async def create(self, ready: Ready) -> bytes:
         """The row. Raises `NotFound` (no such thread), `Conflict` (busy, and told to reject)."""
-        return await self._bus.order(subjects.CREATE_RUN, ready.order)
+        [order] = await self._priorities.assigned([ready.order])
+        return await self._bus.order(subjects.CREATE_RUN, order)
 
     async def create_all(self, ready: Sequence[Ready]) -> bytes:
         """The rows, in order: of all, or nothing is created."""
-        order = CreateRuns(runs=[one.order for one in ready])
+        order = CreateRuns(runs=await self._priorities.assigned([one.order for one in ready]))
         return await self._bus.order(subjects.CREATE_RUNS, order)
 
     async def get(self, thread_id: UUID, run_id: UUID) -> str:

@@ -17,7 +17,7 @@ class Settings(BackboneSettings):
 
     config: Path | None = Field(
         None,
-        description="The project's langgraph.json, for its `webhooks` block.",
+        description="The project's langgraph.json, for its blocks `webhooks` and `priority`.",
         json_schema_extra={"env": ["LANGGRAPH_CONFIG_PATH"]},
     )
     host: str = Field("127.0.0.1", description="Address on which the API is served.")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import Field
 
 from bedplate.bus.broker import Bus
 from bedplate.kernel.errors import NotFound
+from bedplate.webhooks.block import given_block
 from bedplate.webhooks.rules import WITHOUT_BLOCK, Forbidden, UrlRules, allowed_target
 from bedplate_proto import subjects
 from bedplate_proto.webhooks import Redeliver
@@ -38,6 +41,12 @@ class Acceptance:
     def __init__(self, rules: UrlRules = WITHOUT_BLOCK, *, is_enabled: bool = True) -> None:
         self._rules = rules
         self._is_enabled = is_enabled
+
+    @classmethod
+    def given(cls, config: Path | None, environ: Mapping[str, str]) -> Self:
+        """As the project's `langgraph.json` says. Raises `Refused`, naming what is wrong."""
+        found = given_block(config, environ)
+        return cls(found.block.url, is_enabled=found.is_enabled)
 
     def accepted(self, url: str | None) -> str | None:
         """None where webhooks are switched off: runs go on without. Raises `Unprocessable`."""

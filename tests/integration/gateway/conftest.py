@@ -21,6 +21,7 @@ from bedplate.devstack.servers import Servers
 from bedplate.ledger import Parcels, make_pool
 from bedplate_gateway.assistants import Assistants
 from bedplate_gateway.following import Followings
+from bedplate_gateway.priorities import Priorities
 from bedplate_gateway.rows import Rows
 from bedplate_gateway.runs import Runs
 from bedplate_gateway.stream import Streams
@@ -97,7 +98,8 @@ async def parts(servers: Servers) -> AsyncIterator[Parts]:
         async with bus:
             rows = Rows(pool)
             assistants = Assistants(rows, bus, tenant="default")
-            runs = Runs(rows, bus, assistants, tenant="default", user_key="user")
+            ranks = Priorities(rows, bus, is_configured=False)
+            runs = Runs(rows, bus, assistants, ranks, tenant="default", user_key="user")
             followings = Followings(EventLog(bus), rows, heartbeat_s=0.2)
             streams = Streams(runs, followings)
             beat = Loop("beat", followings.beat, period_s=0.05)
