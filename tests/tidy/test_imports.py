@@ -20,7 +20,14 @@ SHARED = {
     "bedplate.backbone",
 }
 # langgraph never comes alone: its core, its client, and what its project files are read with.
-LANGGRAPH = {"langgraph", "langchain_core", "langgraph_sdk", "dotenv", "typing_extensions"}
+LANGGRAPH = {
+    "langgraph",
+    "langchain_core",
+    "langgraph_sdk",
+    "httpx",
+    "dotenv",
+    "typing_extensions",
+}
 ANYTHING = {"*"}
 
 # Package -> what it may import besides itself and the standard library, by longest prefix.

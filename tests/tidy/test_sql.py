@@ -18,6 +18,7 @@ OWNERS = {
     "outbox": LEDGER,
     "parcels": LEDGER,
     "deliveries": LEDGER,
+    "keys": LEDGER,
     "assistants": GATEWAY,
     "assistant_versions": GATEWAY,
     "graphs": GATEWAY,

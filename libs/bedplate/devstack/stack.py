@@ -47,6 +47,8 @@ _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 # A process that has run this long has recovered: the next restart is quick again.
 _RECOVERED_S = 60.0
 _TOLD_LINES = 25
+# Which of their settings says where the gateway is.
+_CALLS_THE_GATEWAY = {"webhook-dispatcher": "APP_URL", "executor": "GATEWAY_URL"}
 
 
 class Stack:
@@ -300,8 +302,8 @@ class Stack:
             env["REDIS_URI"] = self.endpoints.redis_uri
         if port is not None:
             env |= {f"{kind.prefix}_HOST": self._host, f"{kind.prefix}_PORT": str(port)}
-        if service == "webhook-dispatcher" and "gateway" in self._kinds:
-            env[f"{kind.prefix}_APP_URL"] = self._replica("gateway", 1).url
+        if (calls := _CALLS_THE_GATEWAY.get(service)) and "gateway" in self._kinds:
+            env[f"{kind.prefix}_{calls}"] = self._replica("gateway", 1).url
         # What the caller gave wins over our settings, but cannot move the servers.
         env |= {k: v for k, v in self._given_env.items() if k not in _server_variables()}
         log = self.servers.folder.logs / f"{name}.log"

@@ -24,6 +24,7 @@ from bedplate.graphs.failures import shown_error
 from bedplate.graphs.fence import AttemptFence
 from bedplate.graphs.introspection import Settled, settled, settled_after
 from bedplate.graphs.library import BaseStore, GraphDrained, RunControl
+from bedplate.graphs.loopback import acting_attempt
 from bedplate.graphs.modes import RunStream
 from bedplate.graphs.registry import Registry
 from bedplate.graphs.saver import PostgresSaver
@@ -108,6 +109,7 @@ class Attempt:
     async def run(self) -> How:
         """Live the attempt. Raises what is a failure of ours, never one of the graph's."""
         current_run.set(str(self.claimed.run_id))
+        acting_attempt.set((self.claimed.run_id, self.claimed.attempt))
         structlog.contextvars.bind_contextvars(
             run_id=str(self.claimed.run_id),
             thread_id=str(self.claimed.thread_id),

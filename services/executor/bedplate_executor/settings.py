@@ -27,6 +27,12 @@ class Settings(BackboneSettings):
         description="The project's langgraph.json.",
         json_schema_extra={"env": ["LANGGRAPH_CONFIG_PATH"]},
     )
+    gateway_url: str = Field(
+        "http://127.0.0.1:2024",
+        pattern=r"^https?://[^/?#]+(/[^?#]*)?$",
+        description="Where graphs reach the API with `get_client()` without a URL; with the mount"
+        " prefix, if there is one.",
+    )
     reload: bool = Field(False, description="Load the project anew when its files change.")
     workers: int = Field(
         os.cpu_count() or 1, ge=1, le=256, description="Worker processes that run graphs."

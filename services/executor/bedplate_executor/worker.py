@@ -35,6 +35,7 @@ from bedplate.chassis.log import configure
 from bedplate.chassis.tasks import Tasks
 from bedplate.kernel.errors import Refused
 from bedplate.ledger import Claimed
+from bedplate.ledger.keys import run_credential_key
 from bedplate_proto import subjects
 from bedplate_proto.subjects import Kind, Subject
 from bedplate_proto.vocabulary import CancelAction
@@ -156,6 +157,7 @@ class _Worker:
     async def _open(self, stack: AsyncExitStack, link: Link) -> None:
         """Everything users' code stands on. Heavy imports stand here, so that a bad setting
         fails at once."""
+        from bedplate.graphs import loopback
         from bedplate.graphs.committer import Committer
         from bedplate.graphs.config import load_config
         from bedplate.graphs.persistence import given_persistence
@@ -172,6 +174,7 @@ class _Worker:
         settings = self._settings
         project = load_config(settings.config)
         known = set(sys.modules)
+        way = loopback.install(settings.gateway_url)
         registry = Registry.load(project)
         priority = PriorityHandler.load(project)
         libraries = [name for name in sys.modules if name not in known and _is_library(name)]
@@ -182,6 +185,7 @@ class _Worker:
         committer = Committer(backbone.pool)
         for part in (*backbone.resources, aclosing(committer), graphs, self._running):
             await stack.enter_async_context(part)
+        way.key = await run_credential_key(backbone.pool)
         given = given_persistence(settings.config, os.environ)
         serde = serde_from_config({"serde": given.checkpointer.serde})
         saver = PostgresSaver(backbone.pool, committer, serde=serde)
