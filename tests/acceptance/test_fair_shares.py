@@ -18,7 +18,7 @@ from bedplate.bus.broker import Bus
 from bedplate.devstack.stack import Stack
 from bedplate.ledger import Parcels, make_pool
 from bedplate.testing.eventually import eventually
-from bedplate.testing.orders import create_run
+from bedplate.testing.orders import create_run, work
 from bedplate_proto import subjects
 from bedplate_proto.runs import CreateRun
 
@@ -29,7 +29,7 @@ TICKETS = 10
 # Those that get theirs while the newcomer's run is being written.
 MEANWHILE = 3
 PATIENCE_S = 30.0
-KWARGS = '{"input": {"value": 1}}'
+KWARGS = work({"value": 1})
 
 
 class Floor:
@@ -87,6 +87,9 @@ class Floor:
             run_id,
         )
 
+    async def status(self, run_id: UUID) -> str:
+        return await self.pool.fetchval("SELECT status FROM runs WHERE run_id = $1", run_id)
+
     async def at_work(self) -> int:
         """How many of the crowd have started."""
         return await self.pool.fetchval(
@@ -137,6 +140,7 @@ async def test_ten_thousand_queued_runs_of_one_group_delay_anothers_first_by_a_f
     for group in ("first", "second", "third"):
         run_id = await floor.create(group)
         assert await floor.overtaken_by(run_id) <= TICKETS + MEANWHILE
+        await eventually(lambda run_id=run_id: floor.status(run_id), equals="success", within_s=10)
     told: Any = await eventually(
         floor.waiting, satisfies=lambda told: "crowd" in cast("Any", told), within_s=10
     )

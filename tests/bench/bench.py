@@ -2,9 +2,9 @@
 
     python tests/bench/bench.py [--quick] [--workers N]… [--json FILE] [name …]
 
-Names: noop-1 noop-16 noop-64 steps-16 tokens-1 tokens-16 tokens-64 idle streams start; none: all.
-Wall figures are the best of the repetitions (other work on the machine only slows them down), CPU
-is the median one's: all processes, client included, from /proc. `floor` is the library with
+Names: noop-1 noop-16 noop-64 steps-16 tokens-1 tokens-16 tokens-64 queue idle streams start; none:
+all. Wall figures are the best of the repetitions (other work on the machine only slows them down),
+CPU is the median one's: all processes, client included, from /proc. `floor` is the library with
 `AsyncPostgresSaver` on the same PostgreSQL in one process, without a server.
 """
 
@@ -28,13 +28,14 @@ import asyncpg
 import uvloop
 from measures import LOADS, Figures, Load
 from product import PROJECT, Product, first_answer_s
+from queueing import Queueing
 from table import Column, shown
 from transactions import Transactions
 
 from bedplate.devstack.stack import Stack
 
 HERE = Path(__file__).resolve().parent
-NAMES = [*(load.name for load in LOADS), "idle", "streams", "start"]
+NAMES = [*(load.name for load in LOADS), "queue", "idle", "streams", "start"]
 IDLE_S = 15.0
 PACED_TOKENS = 500
 
@@ -73,10 +74,12 @@ async def _measured(folder: Path, given: argparse.Namespace) -> list[Column]:
             column.start["warm_s"] = min(
                 [await first_answer_s(data_dir, workers=workers) for _ in range(repeats)]
             )
-        if not columns and loads:
+        if not columns and (loads or "queue" in given.names):
             columns.append(Column("floor"))
         for part in (usual, at_once):
-            others = {"idle", "streams"} & set(given.names) if part is usual else set[str]()
+            others = (
+                {"queue", "idle", "streams"} & set(given.names) if part is usual else set[str]()
+            )
             if not part and not others:
                 continue
             env = _env(part, workers) if part is at_once else {}
@@ -90,6 +93,9 @@ async def _measured(folder: Path, given: argparse.Namespace) -> list[Column]:
                     if load.name not in floor:
                         floor[load.name] = await _floor(stack, load.name, repeats)
                     column.loads[load.name] = await product.figures(load, repeats=repeats)
+                if "queue" in others and workers == min(given.workers):
+                    bare = columns[0].loads.get("noop-1") or await _floor(stack, "noop-1", repeats)
+                    column.queue = await _queue(product, stack, bare, given)
                 if "idle" in others:
                     await product.rest()
                     column.idle = await product.idle(IDLE_S / 3 if given.quick else IDLE_S)
@@ -111,6 +117,14 @@ async def _streams(product: Product, given: argparse.Namespace) -> dict[str, flo
     await product.rest()
     quick = 3 if given.quick else 1
     return await product.streams(tokens=PACED_TOKENS // quick, seconds=IDLE_S / quick)
+
+
+async def _queue(
+    product: Product, stack: Stack, bare: Figures, given: argparse.Namespace
+) -> dict[str, float]:
+    await product.rest()
+    found = await Queueing(stack, quick=given.quick).figures()
+    return found | {"line_over_ms": found["line_ms"] - bare.p50_ms}
 
 
 async def _floor(stack: Stack, name: str, repeats: int) -> Figures:

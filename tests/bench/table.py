@@ -18,6 +18,7 @@ class Column:
     loads: dict[str, Figures] = field(default_factory=dict[str, Figures])
     idle: dict[str, Any] = field(default_factory=dict[str, Any])
     streams: dict[str, float] = field(default_factory=dict[str, float])
+    queue: dict[str, float] = field(default_factory=dict[str, float])
     start: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -39,6 +40,10 @@ def _load(
 
 def _streams(title: str, unit: str, demand: tuple[str, float], name: str) -> Line:
     return Line(title, unit, demand, lambda column: column.streams.get(name))
+
+
+def _queue(title: str, unit: str, demand: tuple[str, float], name: str) -> Line:
+    return Line(title, unit, demand, lambda column: column.queue.get(name))
 
 
 LINES = (
@@ -63,6 +68,12 @@ LINES = (
     _streams("  CPU of the gateway", "% of a core", ("<", 5), "idle_cpu_percent"),
     # Its pool of PostgreSQL connections fills while the streams are opened.
     _streams("  its connections to servers", "more", ("≤", 10), "idle_connections"),
+    _queue("decision to start a run, p50", "ms", ("≤", 3), "decide_p50_ms"),
+    _queue("  transactions", "", ("≤", 1), "decide_transactions"),
+    _queue("50 runs in line, each above the library's", "ms", ("≤", 10), "line_over_ms"),
+    _queue("cancel of a node that awaits, p50", "ms", ("≤", 50), "cancel_p50_ms"),
+    _queue("create a run, empty queue, p50", "ms", ("", 0), "create_p50_ms"),
+    _queue("  with 10 000 pending, as many times", "", ("≤", 1.5), "create_crowded_ratio"),
     Line(
         "idle, all processes", "% of a core", ("<", 2), lambda c: c.idle.get("cpu_percent_in_all")
     ),

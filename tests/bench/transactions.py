@@ -38,5 +38,8 @@ class Transactions:
     async def counts(self) -> tuple[int, int]:
         """(commits of checkpoints that are there, writing transactions so far)."""
         commits = await self._connection.fetchval(_COMMITS)
-        snapshot = await self._connection.fetchval(_NEXT)
-        return commits, int(snapshot.split(":")[1])
+        return commits, await self.next_id()
+
+    async def next_id(self) -> int:
+        """The number of writing transactions so far."""
+        return int((await self._connection.fetchval(_NEXT)).split(":")[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,6 +11,25 @@ from bedplate_proto.vocabulary import IfNotExists, MultitaskStrategy
 
 TENANT = "default"
 ASSISTANT = UUID("11111111-1111-4111-8111-111111111111")
+
+
+def work(graph_input: Any) -> str:
+    """A run's `kwargs`: this input, everything else as it is when a client says nothing."""
+    return json.dumps(
+        {
+            "input": graph_input,
+            "command": None,
+            "config": {"configurable": {}},
+            "context": {},
+            "stream_mode": ["values"],
+            "interrupt_before": None,
+            "interrupt_after": None,
+            "webhook": None,
+            "subgraphs": False,
+            "resumable": False,
+            "durability": "async",
+        }
+    )
 
 
 def create_run(thread_id: UUID | None = None, **changed: Any) -> CreateRun:
