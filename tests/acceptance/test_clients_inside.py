@@ -33,6 +33,14 @@ async def test_a_node_reaches_the_server_it_runs_on(client: LangGraphClient) -> 
     assert values["answer"] == made["values"]
 
 
+async def test_a_run_does_not_wait_for_itself(client: LangGraphClient) -> None:
+    """A run of the same thread would begin when this one is over."""
+    thread_id = (await client.threads.create())["thread_id"]
+    values: Any = await client.runs.wait(thread_id, "waits_for_itself", input={})
+    assert values["answer"]["refused"] == 409
+    assert len(await client.runs.list(thread_id)) == 1
+
+
 async def test_a_graph_of_the_server_is_a_part_of_another(client: LangGraphClient) -> None:
     said = {"role": "user", "content": "hi"}
     values: Any = await client.runs.wait(None, "remote", input={"messages": [said]})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from deepagents import AsyncSubAgent, create_deep_agent
+from httpx import HTTPStatusError
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.pregel.remote import RemoteGraph
 from langgraph_sdk import get_client
@@ -35,6 +37,21 @@ async def ask(state: Inside) -> Inside:
 
 
 calls_back = StateGraph(Inside).add_node(ask).add_edge(START, "ask").compile(name="calls_back")
+
+
+async def ask_itself(state: Inside, config: RunnableConfig) -> Inside:
+    """A run that waits for one of its own thread."""
+    thread_id = config.get("configurable", {})["thread_id"]
+    try:
+        await client.runs.wait(thread_id, "noop", input={})
+    except HTTPStatusError as refused:
+        return {"answer": {"refused": refused.response.status_code}}
+    return {"answer": {}}
+
+
+waits_for_itself = (
+    StateGraph(Inside).add_node(ask_itself).add_edge(START, "ask_itself").compile(name="waits")
+)
 
 messages_here = RemoteGraph("messages", client=client)
 

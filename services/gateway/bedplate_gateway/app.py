@@ -12,6 +12,7 @@ from bedplate.chassis.process import Service
 from bedplate.chassis.tasks import Tasks
 from bedplate.graphs.persistence import given_persistence
 
+from .acting import ActingRuns
 from .assistants import Assistants
 from .crons import Crons
 from .following import Followings
@@ -71,7 +72,9 @@ async def build() -> Service:
     limit = settings.subscriptions_max
     protocol = ProtocolPaths(commands, events, abandoned, subscriptions_max=limit)
     paths = [
-        *RunPaths(runs, Streams(runs, followings), abandoned).table(),
+        *RunPaths(
+            runs, Streams(runs, followings), abandoned, acting=ActingRuns(rows, pool)
+        ).table(),
         *ThreadPaths(threads, states).table(),
         *AssistantPaths(assistants, Graphs(assistants, bus, tenant=tenant)).table(),
         *ThreadStreamPaths(thread_streams, abandoned).table(),

@@ -18,6 +18,7 @@ from bedplate_proto.vocabulary import CancelAction, StreamMode
 
 from .. import shapes
 from ..access import rules
+from ..acting import ActingRuns
 from ..checking import checked
 from ..errors import Unprocessable
 from ..forms import RUN_FIELDS, RunBatch, RunCreate, RunList, RunsCancel
@@ -66,9 +67,12 @@ class _Modes(BaseModel):
 class RunPaths:
     """One method per path."""
 
-    def __init__(self, runs: Runs, streams: Streams, abandoned: Tasks) -> None:
+    def __init__(
+        self, runs: Runs, streams: Streams, abandoned: Tasks, *, acting: ActingRuns
+    ) -> None:
         self._runs = runs
         self._streams = streams
+        self._acting = acting
         self._abandoned = abandoned
 
     async def create(self, request: Request) -> Response:
@@ -77,6 +81,7 @@ class RunPaths:
         return json_answer(row, headers={"Content-Location": _place(request, ready.address)})
 
     async def stream(self, request: Request) -> Response:
+        await self._check_may_wait(request)
         ready, form = await self._ready(request)
         flow = await self._streams.stream(
             ready,
@@ -86,6 +91,7 @@ class RunPaths:
         return self._events(request, flow)
 
     async def wait(self, request: Request) -> Response:
+        await self._check_may_wait(request)
         ready, form = await self._ready(request)
         flow = await self._streams.wait(ready, is_cancelled=form.is_cancelled_with_client)
         return self._result(request, flow)
@@ -117,6 +123,7 @@ class RunPaths:
         return nothing()
 
     async def join(self, request: Request) -> Response:
+        await self._check_may_wait(request)
         address = self._address(request)
         found = await self._runs.find(address.run_id, thread_id=address.thread_id)
         flow = await self._streams.join(found, is_cancelled=_with_client(request))
@@ -124,6 +131,7 @@ class RunPaths:
 
     async def join_stream(self, request: Request) -> Response:
         """Also without a thread in the path: the place a stateless run's stream tells."""
+        await self._check_may_wait(request)
         has_thread = "thread_id" in request.path_params
         thread_id = path_id(request, "thread_id") if has_thread else None
         modes = _modes_of(request)
@@ -135,6 +143,10 @@ class RunPaths:
             is_cancelled=_with_client(request),
         )
         return self._events(request, flow)
+
+    async def _check_may_wait(self, request: Request) -> None:
+        if "thread_id" in request.path_params:
+            await self._acting.check_may_wait(request.headers, path_id(request, "thread_id"))
 
     async def cancel_many(self, request: Request) -> Response:
         form = await form_of(request, RunsCancel)
@@ -226,13 +238,13 @@ def _of_one(paths: RunPaths) -> list[Path]:
         Path(
             "GET", f"{run}/join", paths.join, "A run's result, as soon as there is one.", TAG,
             rule=rules.THREADS_READ,
-            answer={}, query=(_DISCONNECT,), headers=_PLACES, errors=(404, 422, 503),
+            answer={}, query=(_DISCONNECT,), headers=_PLACES, errors=(404, 409, 422, 503),
         ),
         Path(
             "GET", f"{run}/stream", paths.join_stream, "A run's events.", TAG,
             rule=rules.THREADS_READ,
             answer={"type": "string"}, media="text/event-stream", query=_JOIN_QUERY,
-            headers=_PLACES, errors=(404, 422, 503),
+            headers=_PLACES, errors=(404, 409, 422, 503),
         ),
         Path(
             "GET", "/runs/{run_id}/stream", paths.join_stream, "A stateless run's events.", TAG,
