@@ -19,6 +19,7 @@ from bedplate.devstack.stack import Stack
 from bedplate.kernel.fairness import Limits
 from bedplate.ledger import Admissions, Dispatch, Messages, Outbox, Outgoing, make_pool
 from bedplate.sql import migrate, migrations_of
+from bedplate.testing.eventually import eventually
 from bedplate.testing.orders import create_run, work
 from bedplate_proto.subjects import DEFAULT_PREFIX
 
@@ -163,14 +164,8 @@ async def _sleeper(connection: Connection, journal: Path) -> str:
     given = {"seconds": 600, "journal": str(journal)}
     order = {"assistant_id": "sleeps", "input": given}
     run = (await connection.post(f"/threads/{thread}/runs", order)).json()["run_id"]
-    async with asyncio.timeout(_BEGUN_S_MAX):
-        while not _is_there(journal):
-            await asyncio.sleep(_LOOK_S)
+    await eventually(journal.exists, within_s=_BEGUN_S_MAX, every_s=_LOOK_S)
     return f"/threads/{thread}/runs/{run}"
-
-
-def _is_there(journal: Path) -> bool:
-    return journal.exists()
 
 
 async def _write_crowd(pool: Any) -> list[str]:
