@@ -74,7 +74,7 @@ class Place(BaseModel):
 
     thread_id: UUID
     checkpoint_ns: str
-    checkpoint_id: str | None
+    checkpoint_id: str | None = None
     checkpoint_map: Object | None = None
 
 

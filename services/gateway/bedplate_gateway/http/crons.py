@@ -72,7 +72,7 @@ class CronPaths:
                  "Start a run on a thread at the times of a schedule.", TAG, **made),
             Path("POST", "/runs/crons/search", self.search, "Crons that fit a filter.", TAG,
                  rule=rules.CRONS_SEARCH.with_body, answer=shapes.Cron, is_list=True,
-                 body=CronSearch, headers=PAGING, errors=(413, 422, 503)),
+                 is_selected=True, body=CronSearch, headers=PAGING, errors=(413, 422, 503)),
             Path("POST", "/runs/crons/count", self.count, "How many crons fit a filter.", TAG,
                  rule=rules.CRONS_SEARCH.with_body, answer={"type": "integer"}, body=CronFilter,
                  errors=(413, 422, 503)),

@@ -55,6 +55,13 @@ def _schemas(paths: Sequence[Path]) -> Schema:
     models.sort(key=lambda model: model[0].__name__)
     _, schemas = models_json_schema(models, ref_template=_REF)
     found: Schema = schemas.get("$defs", {})
+    for path in paths:
+        if path.is_selected and isinstance(path.answer, type):
+            whole = found[path.answer.__name__]
+            found[_part(path.answer)] = {
+                **{name: value for name, value in whole.items() if name != "required"},
+                "title": _part(path.answer),
+            }
     for words in (RunStatus, CancelAction):
         found[words.__name__] = TypeAdapter(words).json_schema()
     return dict(sorted(found.items()))
@@ -89,9 +96,12 @@ def _answer(path: Path) -> Schema:
     described: Schema = {"description": "Done." if path.answer is None else path.about}
     if path.answer is not None:
         schema = _schema(path.answer)
+        if path.is_selected and isinstance(path.answer, type):
+            schema = {"$ref": _REF.format(model=_part(path.answer))}
         if path.is_list:
             schema = {"type": "array", "items": schema}
         described["content"] = {path.media: {"schema": schema}}
+        described["content"] |= {media: {"schema": {}} for media in path.other_media}
     if path.headers:
         described["headers"] = {
             name: {"description": about, "schema": {"type": "string"}}
@@ -101,7 +111,13 @@ def _answer(path: Path) -> Schema:
 
 
 def _error_schema(path: Path, status: int) -> Schema:
+    if status == 400 and path.refusal is not None:
+        return _schema(path.refusal)
     return _schema(path.answer if status == 500 else shapes.Problem)
+
+
+def _part(model: type[BaseModel]) -> str:
+    return f"{model.__name__}Part"
 
 
 def _parameters(path: Path) -> list[Schema]:

@@ -20,6 +20,9 @@ Shape = type[BaseModel] | Mapping[str, Any] | None
 """A model, a JSON schema, or nothing."""
 
 
+SERVER_SENT: Shape = {"description": "Server-sent events."}
+
+
 @dataclass(frozen=True)
 class Query:
     """A parameter of the query, or with `place` a header."""
@@ -41,7 +44,13 @@ class Path:
     answer: Shape = None
     """What a 200 holds."""
     is_list: bool = False
+    is_selected: bool = False
+    """Its rows may be parts: those that `select` names."""
+    refusal: type[BaseModel] | None = None
+    """What a 400 holds, if it is no `Problem`."""
     media: str = "application/json"
+    other_media: Sequence[str] = ()
+    """What a client may ask for instead."""
     status: int = 200
     body: type[BaseModel] | None = None
     query: Sequence[Query] = ()

@@ -31,7 +31,7 @@ from ..stream import CutOff, Flow
 from .answers import EVENT_STREAM, STREAM_HEADERS, FlowResponse, json_answer
 from .body import body_of, path_id
 from .errors import status_of
-from .paths import Path, Query, SocketPath
+from .paths import SERVER_SENT, Path, Query, SocketPath
 
 log = get_logger()
 
@@ -124,13 +124,14 @@ class ProtocolPaths:
                 "A command: run.start, input.respond or agent.getTree. 200 also when it fails.",
                 TAG,
                 rule=rules.SIGNED_IN, body=shapes.Command, answer=shapes.CommandAnswer,
+                refusal=shapes.CommandAnswer,
                 errors=(400, 413, 422),
             ),
             Path(
                 "POST", EVENTS, self.events,
                 "A thread's events, stored ones first; it never ends. Also as a websocket.", TAG,
                 rule=rules.THREADS_READ,
-                body=Subscription, answer={"type": "string"}, media="text/event-stream",
+                body=Subscription, answer=SERVER_SENT, media="text/event-stream",
                 query=(Query("Last-Event-ID", {"type": "integer"}, "The same as `since`.",
                              place="header"),),
                 errors=(400, 413, 422, 503),

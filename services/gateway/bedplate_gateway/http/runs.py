@@ -27,7 +27,7 @@ from ..runs import Ready, Runs
 from ..stream import RunFlow, Streams
 from .answers import EVENT_STREAM, JSON, STREAM_HEADERS, FlowResponse, json_answer, nothing
 from .body import body_of, choice_of, flag_of, form_of, path_id, queried
-from .paths import Path, Query
+from .paths import SERVER_SENT, Path, Query
 
 TAG = "Runs"
 _PLACES = {
@@ -208,7 +208,8 @@ class RunPaths:
                 "GET", "/threads/{thread_id}/runs", self.list,
                 "A thread's runs, newest first.", TAG,
                 rule=rules.THREADS_SEARCH,
-                answer=shapes.Run, is_list=True, errors=(400, 404, 422, 503), query=(
+                answer=shapes.Run, is_list=True, is_selected=True,
+                errors=(400, 404, 422, 503), query=(
                     Query("limit", {"type": "integer", "minimum": 1, "maximum": 1000,
                                     "default": 10}, "How many at most."),
                     Query("offset", {"type": "integer", "minimum": 0, "default": 0}, "From where."),
@@ -243,13 +244,13 @@ def _of_one(paths: RunPaths) -> list[Path]:
         Path(
             "GET", f"{run}/stream", paths.join_stream, "A run's events.", TAG,
             rule=rules.THREADS_READ,
-            answer={"type": "string"}, media="text/event-stream", query=_JOIN_QUERY,
+            answer=SERVER_SENT, media="text/event-stream", query=_JOIN_QUERY,
             headers=_PLACES, errors=(404, 409, 422, 503),
         ),
         Path(
             "GET", "/runs/{run_id}/stream", paths.join_stream, "A stateless run's events.", TAG,
             rule=rules.THREADS_READ,
-            answer={"type": "string"}, media="text/event-stream", query=_JOIN_QUERY,
+            answer=SERVER_SENT, media="text/event-stream", query=_JOIN_QUERY,
             headers=_PLACES, errors=(404, 422, 503),
         ),
         Path(
@@ -278,7 +279,7 @@ def _creations(path: str, where: str, paths: RunPaths) -> list[Path]:
         Path(
             "POST", f"{path}/stream", paths.stream, f"Start a run {where}; its events.", TAG,
             rule=rules.THREADS_CREATE_RUN.with_body,
-            answer={"type": "string"}, media="text/event-stream", headers=_PLACES, **common,
+            answer=SERVER_SENT, media="text/event-stream", headers=_PLACES, **common,
         ),
         Path(
             "POST", f"{path}/wait", paths.wait, f"Start a run {where}; its result.", TAG,

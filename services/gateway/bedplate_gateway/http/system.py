@@ -14,7 +14,7 @@ from .. import shapes
 from ..access import rules
 from ..json_text import dumped
 from ..system import System
-from .answers import json_answer
+from .answers import JSON, json_answer
 from .body import choice_of, flag_of
 from .docs_page import POLICY, page_of
 from .middleware import Answered
@@ -80,16 +80,17 @@ class SystemPaths:
         return [
             Path("GET", "/ok", self.ok, "Whether the server works.", TAG,
                  rule=rules.OPEN,
-                 answer=shapes.Health, query=(check,), errors=(500,)),
+                 answer=shapes.Health, query=(check,), errors=(422, 500)),
             Path("GET", "/", self.ok, "The same.", TAG,
                  rule=rules.SIGNED_IN,
-                 answer=shapes.Health, query=(check,), errors=(500,)),
+                 answer=shapes.Health, query=(check,), errors=(422, 500)),
             Path("GET", "/info", self.info, "Version and what is served.", TAG,
                  rule=rules.SIGNED_IN,
                  answer=shapes.ServerInfo),
             Path("GET", "/metrics", self.metrics, "Measurements.", TAG,
                  rule=rules.OPEN, answer={"type": "string"},
-                 media="text/plain", errors=(422, 503), query=(
+                 media="text/plain", other_media=(JSON,), errors=(422, 503),
+                 query=(
                      Query("format", {"type": "string", "enum": ["prometheus", "json"],
                                       "default": "prometheus"}, "Which form."),)),
             Path("GET", "/docs", self.docs, "This API, for people.", TAG,

@@ -13,7 +13,7 @@ from ..checking import checked
 from ..thread_stream import Asked, ThreadMode, ThreadStreams
 from .answers import EVENT_STREAM, STREAM_HEADERS, FlowResponse
 from .body import path_id
-from .paths import Path, Query
+from .paths import SERVER_SENT, Path, Query
 
 TAG = "Threads"
 
@@ -46,7 +46,7 @@ class ThreadStreamPaths:
                 "GET", "/threads/{thread_id}/stream", self.join,
                 "Events of all runs of a thread, as they come; it never ends.", TAG,
                 rule=rules.THREADS_READ,
-                answer={"type": "string"}, media="text/event-stream",
+                answer=SERVER_SENT, media="text/event-stream",
                 query=(
                     Query("stream_modes", modes,
                           "run_modes, lifecycle and state_update, separated by commas or repeated;"
