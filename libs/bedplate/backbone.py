@@ -18,7 +18,7 @@ from bedplate.bus.serving import Route, Served
 from bedplate.chassis.reach import Reaching
 from bedplate.chassis.settings import Settings
 from bedplate.chassis.tasks import Tasks
-from bedplate.graphs import checkpoint_tables
+from bedplate.graphs import checkpoint_tables as hands
 from bedplate.kernel.errors import Unavailable
 from bedplate.ledger import (
     NOT_THERE_YET,
@@ -69,7 +69,15 @@ class BackboneSettings(Settings):
 class Backbone:
     """`ledger` and `threads` write the truth, `bus` moves messages, `outbox` ties both together."""
 
-    def __init__(self, settings: BackboneSettings, *, name: str, connections_max: int) -> None:
+    def __init__(
+        self,
+        settings: BackboneSettings,
+        *,
+        name: str,
+        connections_max: int,
+        keeps_own: bool = False,
+    ) -> None:
+        """`keeps_own`: the project has a checkpointer of its own, which is not in PostgreSQL."""
         self.pool: Any = make_pool(
             settings.database_uri, size_max=connections_max, application=f"bedplate-{name}"
         )
@@ -89,9 +97,9 @@ class Backbone:
         self.ledger = Ledger(self.pool, self.outbox, self.messages)
         self.threads = Threads(
             self.pool,
-            forget=checkpoint_tables.forget_threads,
-            copy=checkpoint_tables.copy_thread,
-            prune=checkpoint_tables.keep_latest,
+            forget=hands.leave_to_forget if keeps_own else hands.forget_threads,
+            copy=hands.leave_uncopied if keeps_own else hands.copy_thread,
+            prune=hands.leave_to_prune if keeps_own else hands.keep_latest,
         )
 
     @property

@@ -130,6 +130,14 @@ class KeepLatest(GraphAsk):
     thread_ids: list[UUID]
 
 
+class CopyCheckpoints(Message):
+    """Of a checkpointer that only executors can reach: `copy_id` becomes as `thread_id` is."""
+
+    tenant: str
+    thread_id: UUID
+    copy_id: UUID
+
+
 class DrawGraph(GraphAsk):
     xray: bool | int = False
 

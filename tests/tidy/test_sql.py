@@ -31,6 +31,7 @@ OWNERS = {
     "checkpoint_writes": GRAPHS,
     "checkpoint_undo": GRAPHS,
     "checkpoint_migrations": GRAPHS,
+    "checkpoint_chores": GRAPHS,
     "bedplate_migrations": "libs/bedplate/sql.py",
 }
 

@@ -33,6 +33,22 @@ async def forget_threads(connection: Any, thread_ids: Iterable[ThreadId]) -> Non
     await connection.execute(_sql["forget_threads"], [str(thread_id) for thread_id in thread_ids])
 
 
+async def leave_to_forget(connection: Any, thread_ids: Iterable[ThreadId]) -> None:
+    """As `forget_threads`, of a checkpointer that only executors can reach: they do it later."""
+    threads = [str(thread_id) for thread_id in thread_ids]
+    await connection.execute(_sql["leave_chores"], threads, "delete")
+
+
+async def leave_to_prune(connection: Any, thread_id: ThreadId) -> None:
+    """As `keep_latest`, likewise."""
+    await connection.execute(_sql["leave_chores"], [str(thread_id)], "keep_latest")
+
+
+async def leave_uncopied(connection: Any, source: ThreadId, target: ThreadId) -> None:
+    """As `copy_thread`, likewise: whoever asked for the copy asks an executor next."""
+    del connection, source, target
+
+
 async def copy_thread(connection: Any, source: ThreadId, target: ThreadId) -> None:
     """Give `target` all checkpoints of `source`, open interrupts included. Idempotent."""
     await connection.execute(_sql["copy_thread_checkpoints"], str(source), str(target))

@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph import errors
-from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.errors import EmptyInputError, GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
@@ -16,6 +16,7 @@ from langgraph.store.base import BaseStore
 UnknownInterruptError: type[Any] | None = getattr(errors, "UnknownInterruptError", None)
 
 __all__ = [
+    "BaseCheckpointSaver",
     "BaseStore",
     "CheckpointTuple",
     "EmptyInputError",

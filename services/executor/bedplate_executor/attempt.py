@@ -27,7 +27,6 @@ from bedplate.graphs.library import BaseStore, GraphDrained, RunControl
 from bedplate.graphs.loopback import acting_attempt
 from bedplate.graphs.modes import RunStream
 from bedplate.graphs.registry import Registry
-from bedplate.graphs.saver import PostgresSaver
 from bedplate.graphs.store import fenced_store
 from bedplate.graphs.wire import dumps
 from bedplate.kernel.errors import BedplateError, Fenced, Unavailable
@@ -37,6 +36,7 @@ from bedplate_proto.subjects import RunAddress
 from bedplate_proto.vocabulary import EventName, ThreadStatus
 
 from .closing import Closing
+from .keeping import Saver
 from .watchdog import current_run
 from .work import Work, work_of
 
@@ -73,7 +73,7 @@ class Tools:
     """What all attempts of a worker share."""
 
     registry: Registry
-    saver: PostgresSaver
+    saver: Saver
     store: BaseStore
     ledger: Ledger
     bus: Bus

@@ -3,16 +3,46 @@ own."""
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
+from bedplate.backbone import Backbone
+from bedplate.chassis.loop import Loop
+from bedplate.graphs.chores import Chores
+from bedplate.graphs.committer import Committer
 from bedplate.graphs.config import ProjectConfig
 from bedplate.graphs.embedding import embeddings_of
-from bedplate.graphs.library import BaseStore
+from bedplate.graphs.library import BaseCheckpointSaver, BaseStore
 from bedplate.graphs.own_parts import opened
-from bedplate.graphs.persistence import StoreBlock
+from bedplate.graphs.own_saver import OwnSaver
+from bedplate.graphs.persistence import CheckpointerBlock, StoreBlock
+from bedplate.graphs.saver import PostgresSaver
+from bedplate.graphs.serde import serde_from_config
 from bedplate.graphs.store import PostgresStore
 from bedplate.graphs.vectors import Vectors
+
+Saver = PostgresSaver | OwnSaver
+
+# A deleted thread is gone for every reader at once; what it kept may wait.
+_CHORES_S = 2.0
+
+
+async def open_saver(
+    project: ProjectConfig, block: CheckpointerBlock, backbone: Backbone, stack: AsyncExitStack
+) -> Saver:
+    """Raises as `open_store` does."""
+    if block.path is not None:
+        own = await opened(
+            block.path,
+            "checkpointer.path",
+            BaseCheckpointSaver,
+            project=project,
+            stack=stack,
+        )
+        return OwnSaver(own, backbone.pool)
+    committer = await stack.enter_async_context(aclosing(Committer(backbone.pool)))
+    serde = serde_from_config({"serde": block.serde})
+    return PostgresSaver(backbone.pool, committer, serde=serde)
 
 
 async def open_store(
@@ -27,3 +57,10 @@ async def open_store(
         vectors = Vectors(embeddings, dims=index.dims, fields=index.fields)
         await vectors.prepare(pool)
     return PostgresStore(pool, ttl=block.ttl.config(), vectors=vectors)
+
+
+def chores_of(saver: Saver, pool: Any) -> Loop | None:
+    """What is left for workers to do to the checkpoints of a checkpointer that only they reach."""
+    if isinstance(saver, OwnSaver):
+        return Loop("chores", Chores(saver, pool).do, period_s=_CHORES_S)
+    return None

@@ -16,12 +16,12 @@ from bedplate.graphs.introspection import thread_config
 from bedplate.graphs.library import BaseStore, RunnableConfig
 from bedplate.graphs.priority import PriorityHandler
 from bedplate.graphs.registry import Registry
-from bedplate.graphs.saver import PostgresSaver
 from bedplate.kernel.errors import Conflict, Fenced, NotFound, Refused
 from bedplate.ledger import Ledger, Threads
 from bedplate_proto.runs import AssignedPriorities, AssignPriorities, PrioritySettings
 from bedplate_proto.threads import (
     BulkUpdateState,
+    CopyCheckpoints,
     DrawGraph,
     ForgetRun,
     GraphAsk,
@@ -35,6 +35,8 @@ from bedplate_proto.threads import (
 )
 from bedplate_proto.vocabulary import ThreadStatus
 
+from .keeping import Saver
+
 IN_FLIGHT_MESSAGE = "Thread has runs in flight: wait for them to finish, or cancel them."
 
 
@@ -44,7 +46,7 @@ class Questions:
     def __init__(
         self,
         registry: Registry,
-        saver: PostgresSaver,
+        saver: Saver,
         store: BaseStore,
         ledger: Ledger,
         threads: Threads,
@@ -116,6 +118,11 @@ class Questions:
                 await fenced.aprune([str(thread_id)], strategy="keep_latest")
             except Fenced as error:
                 raise Conflict(IN_FLIGHT_MESSAGE, thread_id=str(thread_id)) from error
+        return b"{}"
+
+    async def copy_checkpoints(self, ask: CopyCheckpoints) -> bytes:
+        """Raises `Refused` when the checkpointer cannot."""
+        await self._saver.acopy_thread(str(ask.thread_id), str(ask.copy_id))
         return b"{}"
 
     async def draw_graph(self, ask: DrawGraph) -> bytes:

@@ -18,6 +18,7 @@ QUESTIONS = (
     subjects.BULK_UPDATE_STATE,
     subjects.FORGET_RUN,
     subjects.KEEP_LATEST,
+    subjects.COPY_CHECKPOINTS,
     subjects.DRAW_GRAPH,
     subjects.READ_SCHEMAS,
     subjects.READ_SUBGRAPHS,

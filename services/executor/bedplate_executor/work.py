@@ -21,9 +21,10 @@ from bedplate.graphs.library import (
 )
 from bedplate.graphs.modes import RunStream, stream_graph
 from bedplate.graphs.protocol import protocol_stream
-from bedplate.graphs.saver import PostgresSaver
 from bedplate.kernel.errors import Refused
 from bedplate.ledger import Claimed
+
+from .keeping import Saver
 
 # langgraph's names for a resume value that is not yet bound to a task.
 _RESUME = "__resume__"
@@ -81,7 +82,7 @@ class Work:
         )
 
 
-async def work_of(claimed: Claimed, saver: PostgresSaver) -> Work:
+async def work_of(claimed: Claimed, saver: Saver) -> Work:
     """Raises `Refused` for an input or command that no graph can take, `EmptyInputError` for an
     answer where nothing is to go on."""
     kwargs = cast("dict[str, Any]", from_json(claimed.kwargs))
@@ -146,9 +147,7 @@ def _answers(kwargs: Mapping[str, Any]) -> bool:
     return (kwargs.get("command") or {}).get("resume") is not None
 
 
-async def _check_resumable(
-    saver: PostgresSaver, thread_id: str, checkpoint: Mapping[str, Any]
-) -> None:
+async def _check_resumable(saver: Saver, thread_id: str, checkpoint: Mapping[str, Any]) -> None:
     """Without a state to go on from the library would take the answer for an input."""
     # A place inside a subgraph is one in the newest state.
     place = {} if checkpoint.get("checkpoint_ns") else checkpoint
@@ -159,7 +158,7 @@ async def _check_resumable(
         )
 
 
-async def _is_strict(claimed: Claimed, kwargs: Mapping[str, Any], saver: PostgresSaver) -> bool:
+async def _is_strict(claimed: Claimed, kwargs: Mapping[str, Any], saver: Saver) -> bool:
     """Whether the library is to refuse answers to what is not asked. Not again when an earlier
     attempt gave some of them: they were asked for, and are not any more."""
     if not kwargs.get("strict_resume"):

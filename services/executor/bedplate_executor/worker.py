@@ -22,7 +22,7 @@ import socket
 import sys
 import sysconfig
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
@@ -158,17 +158,14 @@ class _Worker:
         """Everything users' code stands on. Heavy imports stand here, so that a bad setting
         fails at once."""
         from bedplate.graphs import loopback
-        from bedplate.graphs.committer import Committer
         from bedplate.graphs.config import load_config
         from bedplate.graphs.persistence import given_persistence
         from bedplate.graphs.priority import PriorityHandler
         from bedplate.graphs.registry import Registry
-        from bedplate.graphs.saver import PostgresSaver
-        from bedplate.graphs.serde import serde_from_config
 
         from .attempt import Attempt, Stop, Tools
         from .item_questions import ItemQuestions
-        from .keeping import open_store
+        from .keeping import chores_of, open_saver, open_store
         from .questions import Questions
 
         settings = self._settings
@@ -182,14 +179,17 @@ class _Worker:
             settings, name="worker", connections_max=settings.worker_connections_max
         )
         graphs = Tasks("graphs", drain_s=0.0)
-        committer = Committer(backbone.pool)
-        for part in (*backbone.resources, aclosing(committer), graphs, self._running):
-            await stack.enter_async_context(part)
-        way.key = await run_credential_key(backbone.pool)
         given = given_persistence(settings.config, os.environ)
-        serde = serde_from_config({"serde": given.checkpointer.serde})
-        saver = PostgresSaver(backbone.pool, committer, serde=serde)
+        for part in backbone.resources:
+            await stack.enter_async_context(part)
+        # Attempts and graphs end before what they keep things in.
+        saver = await open_saver(project, given.checkpointer, backbone, stack)
         store = await open_store(project, given.store, backbone.pool, stack)
+        for part in (graphs, self._running):
+            await stack.enter_async_context(part)
+        if (chores := chores_of(saver, backbone.pool)) is not None:
+            self._running.start(chores.run(), "chores")
+        way.key = await run_credential_key(backbone.pool)
         self._tools = Tools(
             registry=registry,
             saver=saver,

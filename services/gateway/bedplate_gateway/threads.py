@@ -10,6 +10,7 @@ from bedplate.kernel.errors import BedplateError, Conflict, NotFound
 from bedplate_proto import subjects
 from bedplate_proto.threads import (
     FOR_EVER,
+    CopyCheckpoints,
     CopyThread,
     CreateThread,
     DeleteThread,
@@ -115,7 +116,16 @@ class Threads:
     async def copy(self, thread_id: UUID) -> bytes:
         """The copy's row."""
         order = CopyThread(tenant=self._tenant, thread_id=thread_id, copy_id=uuid4())
-        return await self._bus.order(subjects.COPY_THREAD, order)
+        row = await self._bus.order(subjects.COPY_THREAD, order)
+        if self._keeps_own:
+            ask = CopyCheckpoints(**order.model_dump())
+            try:
+                await self._bus.order(subjects.COPY_CHECKPOINTS, ask, limit_s=EXECUTOR_S_MAX)
+            except BedplateError:
+                # A copy without the state it shows would be a lie.
+                await self.delete(order.copy_id)
+                raise
+        return row
 
     async def prune(self, form: ThreadPrune) -> int:
         """How many of these threads there were."""

@@ -31,7 +31,12 @@ _SWEEP_S_MAX = 600.0
 def build() -> Service:
     settings = Settings.from_env()
     given = given_persistence(settings.config, os.environ)
-    backbone = Backbone(settings, name="run-scheduler", connections_max=settings.connections_max)
+    backbone = Backbone(
+        settings,
+        name="run-scheduler",
+        connections_max=settings.connections_max,
+        keeps_own=given.checkpointer.path is not None,
+    )
     metrics = Metrics()
     dispatch = Dispatch(backbone.pool, backbone.outbox, backbone.messages, settings.limits)
     ttl = given.checkpointer.ttl
