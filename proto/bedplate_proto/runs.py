@@ -110,6 +110,13 @@ class CreateRun(Message):
     user_key: str | None = Field(
         default=None, max_length=256, description="Whose limit of running runs this one counts for."
     )
+    user: str | None = Field(
+        default=None,
+        description="Who it is for: JSON text of what authentication told, for the graph alone.",
+    )
+    new_thread_metadata: str = Field(
+        default="{}", description="JSON text: also of the thread, if it is made for this run."
+    )
     is_temporary: bool = Field(description="The thread is made for this run (a stateless run).")
     deletes_thread: bool = Field(description="A temporary thread goes when its run ends.")
 

@@ -53,6 +53,7 @@ class CopyThread(Message):
     tenant: str
     thread_id: UUID
     copy_id: UUID
+    metadata: str = Field(default="{}", description="JSON text, merged into the copy's, shallow.")
 
 
 class PruneThreads(Message):
@@ -78,6 +79,9 @@ class GraphAsk(Message):
     assistant_id: UUID | None = None
     config: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    user: dict[str, Any] | None = Field(
+        default=None, description="Who asks, as authentication told it."
+    )
 
 
 class ReadState(GraphAsk):

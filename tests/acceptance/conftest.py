@@ -12,7 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from bedplate.testing.talks import Story, Talk
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = ROOT / "tests" / "graphs" / "langgraph.json"
+GUARDED = GRAPHS.parent / "guarded" / "langgraph.json"
 DESK = ROOT / "examples" / "support-desk"
 
 RunStack = Callable[..., Stack]
@@ -112,6 +113,40 @@ def desk(run_stack: RunStack) -> Stack:
 def memory(run_stack: RunStack) -> Stack:
     """`tests/graphs/memory`: items are found by meaning and live for an hour, threads for two."""
     return run_stack(GRAPHS.parent / "memory" / "langgraph.json")
+
+
+@pytest.fixture(scope="session")
+def guarded(run_stack: RunStack) -> Stack:
+    """`tests/graphs/guarded`, a project with authentication; each of its people has a token of
+    their name."""
+    return run_stack(GUARDED)
+
+
+@pytest.fixture
+def guarded_http(guarded: Stack) -> Callable[..., httpx.AsyncClient]:
+    """`guarded_http("alice")`: plain HTTP as her, to be entered; as nobody without a name."""
+
+    def opened(name: str) -> httpx.AsyncClient:
+        headers = {"authorization": f"Bearer {name}"} if name else {}
+        return httpx.AsyncClient(base_url=guarded.url, headers=headers, timeout=30)
+
+    return opened
+
+
+@pytest.fixture
+async def guarded_client(guarded: Stack) -> AsyncIterator[Callable[[str], LangGraphClient]]:
+    """`guarded_client("alice")`: the unmodified SDK as her."""
+    async with AsyncExitStack() as clients:
+        made: dict[str, LangGraphClient] = {}
+
+        def of(name: str) -> LangGraphClient:
+            if name not in made:
+                headers = {"authorization": f"Bearer {name}"}
+                made[name] = get_client(url=guarded.url, api_key=None, headers=headers)
+                clients.push_async_callback(made[name].aclose)
+            return made[name]
+
+        yield of
 
 
 @pytest.fixture

@@ -55,7 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bedplate_gateway": PROTO
     | SHARED
     | PLAIN
-    | {"bedplate.graphs", "bedplate.sql", "bedplate.webhooks", "fastapi", "starlette", "uvicorn"},
+    | {"bedplate.graphs", "bedplate.sql", "bedplate.webhooks", "fastapi", "starlette", "uvicorn"}
+    | {"langgraph_sdk.auth"},
     "bedplate_run_scheduler": PROTO
     | SHARED
     | PLAIN

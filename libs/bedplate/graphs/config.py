@@ -219,6 +219,12 @@ def reference_of(text: str, key: str, file: Path) -> Reference:
     return Reference(text=text, file=None, module=location, name=name)
 
 
+def import_paths_of(file: Path) -> tuple[Path, ...]:
+    """Where the code of a project is imported from, for whoever runs other code of it than graphs.
+    Raises Refused."""
+    return _import_paths(_document(file).get("dependencies"), file)
+
+
 def _import_paths(entries: Any, file: Path) -> tuple[Path, ...]:
     """The project's folder, then each local dependency as an installer would put it on the import
     path.

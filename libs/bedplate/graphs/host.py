@@ -8,7 +8,7 @@ never set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from langgraph.types import Command, Send
 from pydantic import BaseModel, ValidationError
 
 from bedplate.graphs.factories import AnyGraph
+from bedplate.graphs.user import User
 from bedplate.kernel.errors import Refused
 
 # Keys of `configurable` and `context` that only the server sets.
@@ -52,51 +53,6 @@ _PASSED_ON = ("tags", "recursion_limit", "max_concurrency", "run_name")
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
-class User:
-    """The authenticated user as graphs know it: an object with `identity`, and a mapping beside.
-
-    Source: `langgraph_sdk.auth.types.BaseUser`; `Runtime.server_info.user` takes no plain dict.
-    """
-
-    def __init__(self, fields_: Mapping[str, Any]) -> None:
-        self._fields = dict(fields_)
-
-    @property
-    def identity(self) -> str:
-        return str(self._fields["identity"])
-
-    @property
-    def display_name(self) -> str:
-        return str(self._fields.get("display_name") or self.identity)
-
-    @property
-    def is_authenticated(self) -> bool:
-        return bool(self._fields.get("is_authenticated", True))
-
-    @property
-    def permissions(self) -> Sequence[str]:
-        return list(self._fields.get("permissions") or ())
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["_fields"][name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def __getitem__(self, key: str) -> Any:
-        return self._fields[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._fields
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
-
-    def __repr__(self) -> str:
-        # Not the fields: a user may carry tokens, and a repr ends up in logs and streams.
-        return f"User(identity={self.identity!r})"
-
-
 def client_keys(given: Mapping[str, Any] | None) -> dict[str, Any]:
     """`configurable` or `context` of a client, without the keys it may not set."""
     return {
@@ -109,6 +65,18 @@ def client_keys(given: Mapping[str, Any] | None) -> dict[str, Any]:
 def client_metadata(given: Mapping[str, Any] | None) -> dict[str, Any]:
     """Metadata of a client, without the keys it may not set."""
     return {key: value for key, value in (given or {}).items() if key not in SERVER_METADATA_KEYS}
+
+
+def user_keys(user: User | None) -> dict[str, Any]:
+    """What `configurable` says of who it is for; a client's own word on it does not count."""
+    if user is None:
+        return {}
+    return {
+        "langgraph_auth_user": user,
+        "langgraph_auth_user_id": user.identity,
+        "langgraph_auth_permissions": user.permissions,
+        "user_id": user.identity,
+    }
 
 
 def run_config(
@@ -142,13 +110,7 @@ def run_config(
         "graph_id": graph_id,
         "assistant_id": assistant_id,
     }
-    if user is not None:
-        configurable.setdefault("user_id", user.identity)
-        configurable |= {
-            "langgraph_auth_user": user,
-            "langgraph_auth_user_id": user.identity,
-            "langgraph_auth_permissions": user.permissions,
-        }
+    configurable |= user_keys(user)
     if is_strict:
         configurable[_STRICT_RESUME] = True
     if request_id is not None:

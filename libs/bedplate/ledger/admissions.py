@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from bedplate.kernel.admission import (
     BUSY_MESSAGE,
@@ -210,7 +211,7 @@ class Admissions:
         try:
             record = await connection.fetchrow(
                 _sql["create_run_on_new_thread"],
-                *_columns(order),
+                *_columns(_with_new_thread(order)),
                 takes_turn,
                 *arrays(told),
                 order.is_temporary,
@@ -349,6 +350,13 @@ class Admissions:
         return None if row is None else Admitted(row)
 
 
+def _with_new_thread(order: CreateRun) -> CreateRun:
+    if order.new_thread_metadata == "{}":
+        return order
+    metadata = orjson.loads(order.thread_metadata) | orjson.loads(order.new_thread_metadata)
+    return order.model_copy(update={"thread_metadata": orjson.dumps(metadata).decode()})
+
+
 def _columns(order: CreateRun) -> tuple[Any, ...]:
     return (
         order.run_id, order.thread_id, order.tenant, order.assistant_id, order.graph_id,
@@ -358,7 +366,7 @@ def _columns(order: CreateRun) -> tuple[Any, ...]:
 
 
 def _flow(order: CreateRun) -> tuple[Any, ...]:
-    return order.priority, order.fairness_group, order.user_key
+    return order.priority, order.fairness_group, order.user_key, order.user
 
 
 def _admitted(

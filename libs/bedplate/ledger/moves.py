@@ -28,6 +28,8 @@ class Claimed:
     events_n: int
     is_crowded: bool = False
     """Other runs wait for a ticket."""
+    user: str | None = None
+    """Who it is for, as JSON text."""
 
 
 @dataclass(frozen=True)

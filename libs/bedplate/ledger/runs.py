@@ -144,4 +144,5 @@ def _claimed(row: Any) -> Claimed:
         cancel=action_of(row["cancel_action"]),
         events_n=row["events_n"],
         is_crowded=row["is_crowded"],
+        user=row["auth_user"],
     )

@@ -93,7 +93,11 @@ class Threads:
         async with self._pool.acquire() as connection, connection.transaction():
             try:
                 row = await connection.fetchval(
-                    _sql["copy_thread"], order.thread_id, order.copy_id, order.tenant
+                    _sql["copy_thread"],
+                    order.thread_id,
+                    order.copy_id,
+                    order.tenant,
+                    order.metadata,
                 )
             except asyncpg.UniqueViolationError as error:
                 raise Conflict("Thread already exists.", thread_id=str(order.copy_id)) from error

@@ -186,7 +186,7 @@ class Attempt:
             config=work.config,
             access="threads.create_run",
             context=work.context,
-            user=None,
+            user=work.user,
             store=self._store,
             checkpointer=self._saver,
         )

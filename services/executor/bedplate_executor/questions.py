@@ -11,11 +11,12 @@ from uuid import UUID
 from bedplate.graphs import drawing, editing, introspection
 from bedplate.graphs.factories import AccessContext, AnyGraph
 from bedplate.graphs.fence import EditFence
-from bedplate.graphs.host import client_keys
+from bedplate.graphs.host import client_keys, user_keys
 from bedplate.graphs.introspection import thread_config
 from bedplate.graphs.library import BaseStore, RunnableConfig
 from bedplate.graphs.priority import PriorityHandler
 from bedplate.graphs.registry import Registry
+from bedplate.graphs.user import User
 from bedplate.kernel.errors import Conflict, Fenced, NotFound, Refused
 from bedplate.ledger import Ledger, Threads
 from bedplate_proto.runs import AssignedPriorities, AssignPriorities, PrioritySettings
@@ -187,7 +188,7 @@ class Questions:
             config=config,
             access=access,
             context=ask.context or None,
-            user=None,
+            user=_user(ask),
             store=self._store,
             checkpointer=self._saver.with_fence(fence),
         ) as graph:
@@ -199,6 +200,7 @@ class Questions:
         """The assistant's config with the thread's place in it."""
         given = {key: value for key, value in ask.config.items() if key != "configurable"}
         configurable = client_keys(ask.config.get("configurable"))
+        configurable |= user_keys(_user(ask))
         configurable["graph_id"] = ask.graph_id
         if ask.assistant_id is not None:
             configurable["assistant_id"] = str(ask.assistant_id)
@@ -206,3 +208,7 @@ class Questions:
             place = thread_config(str(thread_id), checkpoint=checkpoint)
             configurable = {**configurable, **place.get("configurable", {})}
         return {**given, "configurable": configurable}  # pyright: ignore[reportReturnType]
+
+
+def _user(ask: GraphAsk) -> User | None:
+    return None if ask.user is None else User(ask.user)

@@ -21,6 +21,7 @@ from bedplate.graphs.library import (
 )
 from bedplate.graphs.modes import RunStream, stream_graph
 from bedplate.graphs.protocol import protocol_stream
+from bedplate.graphs.user import User
 from bedplate.kernel.errors import Refused
 from bedplate.ledger import Claimed
 
@@ -49,6 +50,7 @@ class Work:
     interrupt_before: Any
     interrupt_after: Any
     webhook: str | None
+    user: User | None
 
     def context_for(self, graph: AnyGraph) -> Any:
         return graph_context(graph, self.context)
@@ -99,6 +101,7 @@ async def work_of(claimed: Claimed, saver: Saver) -> Work:
     if checkpoint:
         config["configurable"] = {**(config.get("configurable") or {}), **checkpoint}
     request_id = (config.get("configurable") or {}).get("langgraph_request_id")
+    user = None if claimed.user is None else User(from_json(claimed.user))
     return Work(
         run_id=run_id,
         is_first_attempt=claimed.attempt == 1,
@@ -112,6 +115,7 @@ async def work_of(claimed: Claimed, saver: Saver) -> Work:
             graph_id=claimed.graph_id,
             attempt=claimed.attempt,
             metadata=from_json(claimed.metadata),
+            user=user,
             request_id=request_id,
             continues=continues,
             is_strict=await _is_strict(claimed, kwargs, saver),
@@ -124,6 +128,7 @@ async def work_of(claimed: Claimed, saver: Saver) -> Work:
         interrupt_before=kwargs.get("interrupt_before"),
         interrupt_after=kwargs.get("interrupt_after"),
         webhook=kwargs.get("webhook"),
+        user=user,
     )
 
 

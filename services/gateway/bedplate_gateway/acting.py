@@ -25,12 +25,15 @@ class ActingRun:
 
     run_id: UUID
     thread_id: UUID
+    user: str | None
+    """Who it is for, as `Caller.carried` has it; None: nobody was asked who they are."""
 
 
 class ActingRuns:
-    def __init__(self, rows: Rows, pool: Any) -> None:
+    def __init__(self, rows: Rows, pool: Any, *, tenant: str) -> None:
         self._rows = rows
         self._pool = pool
+        self._tenant = tenant
         self._key: bytes | None = None
 
     async def of(self, headers: Mapping[str, str]) -> ActingRun | None:
@@ -41,8 +44,8 @@ class ActingRuns:
             self._key = await run_credential_key(self._pool)
         if (attempt := read(self._key, shown)) is None:
             return None
-        row = await self._rows.one("find_acting_run", *attempt)
-        return None if row is None else ActingRun(row["run_id"], row["thread_id"])
+        row = await self._rows.one("find_acting_run", *attempt, self._tenant)
+        return None if row is None else ActingRun(**dict(row))
 
     async def check_may_wait(self, headers: Mapping[str, str], thread_id: UUID) -> None:
         """Raises `Conflict` when a run of this thread would never come to its turn."""

@@ -16,16 +16,14 @@ from .acting import ActingRuns
 from .assistants import Assistants
 from .crons import Crons
 from .following import Followings
+from .front import front, guard_of
 from .graphs import Graphs
 from .http.assistants import AssistantPaths
 from .http.crons import CronPaths
 from .http.items import ItemPaths
-from .http.middleware import Answered
 from .http.protocol import ProtocolPaths
 from .http.runs import RunPaths
 from .http.server import HttpServer
-from .http.site import site
-from .http.system import SystemPaths
 from .http.thread_stream import ThreadStreamPaths
 from .http.threads import ThreadPaths
 from .http.webhooks import WebhookPaths
@@ -52,17 +50,16 @@ async def build() -> Service:
     user_key, tenant = settings.user_key, settings.tenant
     metrics = Metrics()
     backbone = Backbone(settings, name="gateway", connections_max=settings.connections_max)
-    bus, pool = backbone.bus, backbone.pool
-    rows = Rows(pool)
+    bus, rows = backbone.bus, Rows(backbone.pool)
     assistants = Assistants(rows, bus, tenant=tenant)
     followings = Followings(EventLog(bus), rows, heartbeat_s=settings.heartbeat_s)
     abandoned = Tasks("abandoned-runs")
-    answered = Answered(metrics)
     metrics.gauge("runs.followed", "Clients that follow.", read=lambda: followings.count)
     hooks = Acceptance.given(settings.config, os.environ)
     ranks = Priorities(rows, bus, is_configured=has_handler(settings.config, os.environ))
     runs = Runs(rows, bus, assistants, ranks, tenant=tenant, user_key=user_key, webhooks=hooks)
     states = States(rows, bus, tenant=tenant)
+    acting = ActingRuns(rows, backbone.pool, tenant=tenant)
     keeps_own = given.checkpointer.path is not None
     threads = Threads(rows, bus, states, tenant=tenant, keeps_own=keeps_own)
     known = KnownRuns(rows, tenant=tenant)
@@ -72,23 +69,19 @@ async def build() -> Service:
     limit = settings.subscriptions_max
     protocol = ProtocolPaths(commands, events, abandoned, subscriptions_max=limit)
     paths = [
-        *RunPaths(
-            runs, Streams(runs, followings), abandoned, acting=ActingRuns(rows, pool)
-        ).table(),
         *ThreadPaths(threads, states).table(),
+        *RunPaths(runs, Streams(runs, followings), abandoned, acting=acting).table(),
         *AssistantPaths(assistants, Graphs(assistants, bus, tenant=tenant)).table(),
         *ThreadStreamPaths(thread_streams, abandoned).table(),
         *protocol.table(),
-        *ItemPaths(Items(pool, bus, given.store, tenant=tenant)).table(),
+        *ItemPaths(Items(backbone.pool, bus, given.store, tenant=tenant)).table(),
         *WebhookPaths(Webhooks(rows, bus, tenant=tenant)).table(),
     ]
     if settings.crons_enabled:
         paths += CronPaths(Crons(rows, bus, assistants, runs, tenant=tenant)).table()
     about = System(rows, bus, tenant=tenant, has_crons=settings.crons_enabled)
-    system = SystemPaths(about, metrics, answered, paths)
-    paths = [*system.table(), *paths]
-    origins, size = settings.cors_origins, settings.body_bytes_max
-    app = site(paths, protocol.sockets(), answered, cors_origins=origins, body_bytes_max=size)
+    guard = guard_of(settings, rows, assistants, acting)
+    app = front(settings, paths, protocol.sockets(), about=about, metrics=metrics, guard=guard)
     server = HttpServer(app, settings)
     served = backbone.served("gateway", routes(assistants, followings))
 

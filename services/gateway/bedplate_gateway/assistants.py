@@ -23,6 +23,8 @@ from bedplate_proto.runs import CancelRun
 from bedplate_proto.threads import GatewayPoke, Nothing, PruneThreads, RegisterGraphs
 from bedplate_proto.vocabulary import CancelAction, IfExists
 
+from .access import rules
+from .access.access import Access
 from .asking import Page, ordering, page_of, setup_of
 from .assistant_forms import (
     AssistantCreate,
@@ -41,6 +43,7 @@ from .rows import Rows
 log = get_logger()
 
 RUN_NOT_FOUND = "Thread or assistant not found."
+ASSISTANT_EXISTS = "Assistant already exists."
 _KEPT_S = 2.0
 _KEPT_MAX = 2000
 # Threads and runs that go with their assistant, per statement.
@@ -55,6 +58,11 @@ class Assistant:
     graph_id: str
     setup: Setup
     metadata: Object
+
+    @property
+    def is_default(self) -> bool:
+        """The graph's own one, which belongs to nobody."""
+        return self.assistant_id == system_assistant_id(self.graph_id)
 
 
 class Assistants:
@@ -83,7 +91,7 @@ class Assistants:
 
     async def at(self, name: str) -> Assistant:
         """By the part of a path, like `id_of`. Raises `NotFound`."""
-        return await self._known(await self.id_of(name), _missing(name).message)
+        return await self._known(await self.id_of(name), missing(name).message)
 
     async def id_of(self, name: str) -> UUID:
         """A path may name the assistant's id, or the graph of a graph's own one."""
@@ -102,13 +110,13 @@ class Assistants:
                 self._graphs = (time.monotonic() + _KEPT_S, names)
         return names
 
-    async def _known(self, assistant_id: UUID, missing: str) -> Assistant:
+    async def _known(self, assistant_id: UUID, text: str) -> Assistant:
         kept = self._kept.get(assistant_id)
         if kept is not None and kept[0] > time.monotonic():
             return kept[1]
         row = await self._rows.value("get_assistant", self._tenant, assistant_id)
         if row is None:
-            raise NotFound(missing, assistant_id=str(assistant_id))
+            raise NotFound(text, assistant_id=str(assistant_id))
         assistant = _assistant_of(row)
         self._kept[assistant_id] = (time.monotonic() + _KEPT_S, assistant)
         self._kept.move_to_end(assistant_id)
@@ -121,17 +129,21 @@ class Assistants:
     async def get(self, name: str) -> str:
         row = await self._rows.value("get_assistant", self._tenant, await self.id_of(name))
         if row is None:
-            raise _missing(name)
+            raise missing(name)
         return row
 
-    async def create(self, form: AssistantCreate) -> str:
+    async def create(self, form: AssistantCreate, *, by: Access) -> str:
         """The row. Raises `NotFound` for an unknown graph, `Conflict` for an id that is taken."""
+        assistant_id = form.assistant_id or uuid4()
+        form, found = await by.form(rules.ASSISTANTS_CREATE, form, assistant_id=assistant_id)
+        if form.assistant_id is not None:
+            await by.id_to_take("assistant", assistant_id, found, taken=ASSISTANT_EXISTS)
         await self._check_graph(form.graph_id)
         setup = setup_of(form.config, form.context)
         record = await self._rows.one(
             "create_assistant",
             self._tenant,
-            form.assistant_id or uuid4(),
+            assistant_id,
             form.graph_id,
             "Untitled" if form.name is None else form.name,
             form.description,
@@ -140,12 +152,15 @@ class Assistants:
             dumped(form.metadata),
         )
         if record is None or not (record["is_new"] or form.if_exists is IfExists.DO_NOTHING):
-            raise Conflict("Assistant already exists.", assistant_id=str(form.assistant_id))
+            raise Conflict(ASSISTANT_EXISTS, assistant_id=str(form.assistant_id))
         await self._changed()
         return record["row"]
 
-    async def update(self, name: str, form: AssistantUpdate) -> str:
+    async def update(self, name: str, form: AssistantUpdate, *, by: Access) -> str:
         """The row of the next version."""
+        assistant_id = await self.id_of(name)
+        form, found = await by.form(rules.ASSISTANTS_UPDATE, form, assistant_id=assistant_id)
+        await by.object("assistant", assistant_id, found, missing=missing(name).message)
         if form.graph_id is not None:
             await self._check_graph(form.graph_id)
         setup = setup_of(form.config, form.context)
@@ -153,7 +168,7 @@ class Assistants:
         row = await self._rows.value(
             "update_assistant",
             self._tenant,
-            await self.id_of(name),
+            assistant_id,
             form.graph_id,
             form.name,
             "description" in form.model_fields_set,
@@ -163,19 +178,22 @@ class Assistants:
             None if form.metadata is None else dumped(form.metadata),
         )
         if row is None:
-            raise _missing(name)
+            raise missing(name)
         await self._changed()
         return row
 
-    async def delete(self, name: str, *, deletes_threads: bool) -> None:
-        """Runs in flight are cancelled; with `deletes_threads` its threads go with it."""
+    async def delete(self, name: str, *, deletes_threads: bool, by: Access) -> None:
+        """Runs in flight are cancelled; with `deletes_threads` its threads go with it, but those of
+        others stay."""
         assistant_id = await self.id_of(name)
+        found = await by.to(rules.ASSISTANTS_DELETE, {"assistant_id": assistant_id})
+        await by.object("assistant", assistant_id, found, missing=missing(name).message)
         # First, so that nothing is half done without a scheduler. A cron that is made meanwhile
         # goes when it is due.
         crons = DeleteCronsOfAssistant(tenant=self._tenant, assistant_id=assistant_id)
         await self._bus.order(subjects.DELETE_CRONS_OF_ASSISTANT, crons)
         if await self._rows.value("delete_assistant", self._tenant, assistant_id) is None:
-            raise _missing(name)
+            raise missing(name)
         await self._changed()
         active = await self._rows.all(
             "find_active_runs_of_assistant", self._tenant, assistant_id, _SWEPT_AT_ONCE
@@ -192,18 +210,23 @@ class Assistants:
             except NotFound:
                 # It ended meanwhile.
                 continue
-        while deletes_threads:
-            found = await self._rows.all(
-                "find_threads_of_assistant", self._tenant, str(assistant_id), _SWEPT_AT_ONCE
-            )
-            if not found:
-                return
-            ids = [row["thread_id"] for row in found]
-            await self._bus.order(
-                subjects.PRUNE_THREADS, PruneThreads(tenant=self._tenant, thread_ids=ids)
-            )
+        if deletes_threads:
+            await self._delete_threads(assistant_id, by)
 
-    async def search(self, form: AssistantSearch) -> Page:
+    async def _delete_threads(self, assistant_id: UUID, by: Access) -> None:
+        after = UUID(int=0)
+        while found := await self._rows.all(
+            "find_threads_of_assistant", self._tenant, str(assistant_id), after, _SWEPT_AT_ONCE
+        ):
+            ids = [row["thread_id"] for row in found]
+            after = ids[-1]
+            if own := await by.own_threads(rules.THREADS_DELETE, ids):
+                order = PruneThreads(tenant=self._tenant, thread_ids=list(own))
+                await self._bus.order(subjects.PRUNE_THREADS, order)
+
+    async def search(self, form: AssistantSearch, *, by: Access) -> Page:
+        form, found_by = await by.form(rules.ASSISTANTS_SEARCH, form)
+        access = found_by.on("metadata", after=7)
         order = ordering(form.sort_by or "created_at", form.sort_order, last="assistant_id")
         found = await self._rows.all(
             "search_assistants",
@@ -214,14 +237,24 @@ class Assistants:
             form.limit + 1,
             form.select or None,
             form.offset,
+            *access.values,
             order=order,
+            access=access.text,
         )
         return page_of([row["row"] for row in found], limit=form.limit, offset=form.offset)
 
-    async def count(self, form: AssistantFilter) -> int:
+    async def count(self, form: AssistantFilter, *, by: Access) -> int:
+        form, found_by = await by.form(rules.ASSISTANTS_SEARCH, form)
+        access = found_by.on("metadata", after=4)
         metadata = None if form.metadata is None else dumped(form.metadata)
         return await self._rows.value(
-            "count_assistants", self._tenant, metadata, form.graph_id, form.name
+            "count_assistants",
+            self._tenant,
+            metadata,
+            form.graph_id,
+            form.name,
+            *access.values,
+            access=access.text,
         )
 
     async def versions(self, name: str, form: AssistantVersions) -> Page:
@@ -235,7 +268,7 @@ class Assistants:
             form.offset,
         )
         if not found:
-            raise _missing(name)
+            raise missing(name)
         rows = [row["row"] for row in found if row["row"] is not None]
         return page_of(rows, limit=form.limit, offset=form.offset)
 
@@ -286,7 +319,7 @@ class Assistants:
         self._graphs = (0.0, [])
 
 
-def _missing(name: str) -> NotFound:
+def missing(name: str) -> NotFound:
     return NotFound(f"Assistant with ID '{name}' not found.", assistant_id=name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic_core import from_json
@@ -17,6 +17,10 @@ from bedplate_proto.crons import CreateCron, CronPlan, DeleteCron, UpdateCron
 from bedplate_proto.runs import CreateRun
 from bedplate_proto.vocabulary import OnCompletion
 
+from .access import rules
+from .access.access import Access
+from .access.filters import ANY, Condition, Filter, either, filter_of
+from .access.rules import Rule
 from .asking import Page, ordering, page_of
 from .assistants import Assistant, Assistants
 from .checking import checked
@@ -25,9 +29,10 @@ from .errors import Unprocessable
 from .forms import Object, RunCreate
 from .json_text import dumped
 from .rows import Rows
-from .runs import Runs
+from .runs import Runs, may_use
 
-_MISSING = "Cron not found."
+CRON_MISSING = "Cron not found."
+F = TypeVar("F", bound=CronFilter)
 _COLUMNS = {"next_run_date": "next_run_at"}
 _WITH_NULLS = ("next_run_at", "end_time", "thread_id")
 # Somebody else changes the same cron at the same moment; more often than this nobody does.
@@ -47,28 +52,35 @@ class Crons:
         self._runs = runs
         self._tenant = tenant
 
-    async def create(self, given: Object, *, thread_id: UUID | None, request_id: str) -> bytes:
+    async def create(
+        self, given: Object, *, thread_id: UUID | None, request_id: str, by: Access
+    ) -> bytes:
         """The row. Raises `NotFound` (no such thread or assistant), `Unprocessable`, `Refused`."""
-        payload = _known(given)
         cron_id = uuid7()
-        plan = await self._plan(cron_id, payload, thread_id=thread_id, request_id=request_id)
+        payload, _ = await _asked(rules.CRONS_CREATE, _known(given), cron_id, thread_id, by)
+        if thread_id is not None:
+            await by.to_thread(rules.THREADS_READ, thread_id)
+        plan = await self._plan(cron_id, payload, thread_id=thread_id, request_id=request_id, by=by)
         order = CreateCron(tenant=self._tenant, cron_id=cron_id, thread_id=thread_id, plan=plan)
         return await self._bus.order(subjects.CREATE_CRON, order)
 
-    async def update(self, cron_id: UUID, given: Object, *, request_id: str) -> bytes:
+    async def update(self, cron_id: UUID, given: Object, *, request_id: str, by: Access) -> bytes:
         """The row. What is given takes the place of what was, metadata is merged key by key."""
         changes = _known(given)
         if not changes:
             raise Refused("Request body cannot be empty")
+        changes, found = await _asked(rules.CRONS_UPDATE, changes, cron_id, None, by)
+        await by.object("cron", cron_id, found, missing=CRON_MISSING)
         for _ in range(_TRIES_MAX):
             row = await self._rows.one("find_cron", self._tenant, cron_id)
             if row is None:
-                raise NotFound(_MISSING, cron_id=str(cron_id))
+                raise NotFound(CRON_MISSING, cron_id=str(cron_id))
             plan = await self._plan(
                 cron_id,
                 _changed(from_json(row["payload"]), changes),
                 thread_id=row["thread_id"],
                 request_id=request_id,
+                by=by,
             )
             before = CreateRun.model_validate_json(row["run_order"])
             order = UpdateCron(
@@ -92,25 +104,30 @@ class Crons:
     async def get(self, cron_id: UUID) -> str:
         row = await self._rows.value("get_cron", self._tenant, cron_id)
         if row is None:
-            raise NotFound(_MISSING, cron_id=str(cron_id))
+            raise NotFound(CRON_MISSING, cron_id=str(cron_id))
         return row
 
-    async def search(self, form: CronSearch) -> Page:
+    async def search(self, form: CronSearch, *, by: Access) -> Page:
         column = _COLUMNS.get(form.sort_by or "created_at", form.sort_by or "created_at")
+        form, access = await _visible(form, by, after=8)
         found = await self._rows.all(
             "search_crons",
             *await self._filter(form),
             form.select or None,
             form.limit + 1,
             form.offset,
+            *access.values,
+            access=access.text,
             order=ordering(
                 column, form.sort_order, last="cron_id", has_nulls=column in _WITH_NULLS
             ),
         )
         return page_of([row["row"] for row in found], limit=form.limit, offset=form.offset)
 
-    async def count(self, form: CronFilter) -> int:
-        return await self._rows.value("count_crons", *await self._filter(form))
+    async def count(self, form: CronFilter, *, by: Access) -> int:
+        form, access = await _visible(form, by, after=5)
+        given = await self._filter(form)
+        return await self._rows.value("count_crons", *given, *access.values, access=access.text)
 
     async def _filter(self, form: CronFilter) -> tuple[Any, ...]:
         assistant_id = None
@@ -120,7 +137,13 @@ class Crons:
         return self._tenant, assistant_id, form.thread_id, form.enabled, metadata
 
     async def _plan(
-        self, cron_id: UUID, payload: Object, *, thread_id: UUID | None, request_id: str
+        self,
+        cron_id: UUID,
+        payload: Object,
+        *,
+        thread_id: UUID | None,
+        request_id: str,
+        by: Access,
     ) -> CronPlan:
         """Everything that can be checked here is: a cron must not fail at night for its form."""
         request = checked(CronRequest, payload)
@@ -129,11 +152,12 @@ class Crons:
         except Refused as error:
             raise Unprocessable(error.message) from error
         known = await self._assistants.find(request.assistant_id)
+        await may_use(known, by)
         # Its own config, context and metadata are looked at when a run is due.
         bare = Assistant(known.assistant_id, known.graph_id, Setup({}, {}), {})
         completed = (request.on_run_completed or OnCompletion.DELETE) if thread_id is None else None
         form = checked(RunCreate, {**payload, "on_completion": completed})
-        order = self._runs.order(form, bare, thread_id=thread_id, request_id=request_id)
+        order = self._runs.order(form, bare, thread_id=thread_id, request_id=request_id, by=by)
         asked = order.model_copy(update={"assistant_metadata": dumped(known.metadata)})
         ranked = await self._runs.ranked(asked, cron_id=cron_id)
         return CronPlan(
@@ -148,6 +172,56 @@ class Crons:
             payload=dumped(payload),
             order=ranked,
         )
+
+
+async def _asked(
+    rule: Rule, payload: Object, cron_id: UUID, thread_id: UUID | None, by: Access
+) -> tuple[Object, Filter]:
+    """The payload with the metadata as the project's handler leaves it."""
+    given: Any = payload.get("metadata")
+    if by.is_free:
+        return payload, ANY
+    value: Object = {
+        "cron_id": cron_id,
+        "thread_id": thread_id,
+        "payload": payload,
+        "schedule": payload.get("schedule"),
+        "end_time": payload.get("end_time"),
+        "user_id": None if by.caller is None else by.caller.identity,
+        "metadata": {**given} if isinstance(given, dict) else {},
+    }
+    found = await by.to(rule, value)
+    # What is no metadata at all is refused with the rest of the form.
+    is_formed = given is None or isinstance(given, dict)
+    return {**payload, "metadata": value["metadata"]} if is_formed else payload, found
+
+
+async def _visible(form: F, by: Access, *, after: int) -> tuple[F, Condition]:
+    """What of crons the caller may find: by their own metadata, and by that of the threads and
+    assistants they are about."""
+    form, found = await by.form(rules.CRONS_SEARCH, form)
+    own = found.on("crons.metadata", after=after)
+    if by.is_free:
+        return form, own
+    texts, values = [own.text], [*own.values]
+    for rule, table, why_else in (
+        (rules.THREADS_SEARCH, "threads", "crons.thread_id IS NULL"),
+        (rules.ASSISTANTS_SEARCH, "assistants", "false"),
+    ):
+        seen = await by.to(rule, {"metadata": {}})
+        if seen.is_open:
+            continue
+        if table == "assistants":
+            # A graph's own one is everybody's.
+            seen = either(seen, filter_of({"created_by": "system"}))
+        about = seen.on(f"{table}.metadata", after=after + len(values))
+        key = f"{table[:-1]}_id"
+        texts.append(
+            f"({why_else} OR EXISTS (SELECT FROM {table} WHERE {table}.tenant = crons.tenant"
+            f" AND {table}.{key} = crons.{key} AND {about.text}))"
+        )
+        values += about.values
+    return form, Condition(" AND ".join(texts), values)
 
 
 def _known(given: Object) -> Object:
@@ -175,7 +249,9 @@ def _as_before(order: CreateRun, before: CreateRun) -> CreateRun:
     if _USER_ID in was:
         configurable |= {name: was[name] for name in _OF_USER if name in was}
     kwargs["config"]["configurable"] = configurable
-    return order.model_copy(update={"kwargs": dumped(kwargs), "user_key": before.user_key})
+    return order.model_copy(
+        update={"kwargs": dumped(kwargs), "user_key": before.user_key, "user": before.user}
+    )
 
 
 def _configurable(kwargs: Object) -> Object:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bedplate.kernel.errors import Refused
+from collections.abc import Mapping
+
+from bedplate.kernel.errors import BedplateError, Refused
 
 
 class Unsupported(Refused):
@@ -11,3 +13,19 @@ class Unsupported(Refused):
 
 class Unprocessable(Refused):
     """The request is not of the form this endpoint takes."""
+
+
+class Denied(BedplateError):
+    """Forbidden"""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        status: int = 403,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        # A handler that says no with a status of success still says no.
+        self.status = status if 400 <= status < 600 else 403
+        self.headers = dict(headers or {})

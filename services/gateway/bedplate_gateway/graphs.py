@@ -8,6 +8,7 @@ from bedplate.bus.broker import Bus
 from bedplate_proto import subjects
 from bedplate_proto.threads import DrawGraph, ReadSchemas, ReadSubgraphs
 
+from .access.access import Access
 from .assistants import Assistant, Assistants
 from .runs import EXECUTOR_S_MAX
 
@@ -20,24 +21,27 @@ class Graphs:
         self._bus = bus
         self._tenant = tenant
 
-    async def drawing(self, name: str, *, xray: bool | int) -> bytes:
-        ask = DrawGraph(**self._about(await self._assistants.at(name)), xray=xray)
+    async def drawing(self, name: str, *, xray: bool | int, by: Access) -> bytes:
+        ask = DrawGraph(**self._about(await self._assistants.at(name), by), xray=xray)
         return await self._bus.order(subjects.DRAW_GRAPH, ask, limit_s=EXECUTOR_S_MAX)
 
-    async def schemas(self, name: str) -> bytes:
-        ask = ReadSchemas(**self._about(await self._assistants.at(name)))
+    async def schemas(self, name: str, *, by: Access) -> bytes:
+        ask = ReadSchemas(**self._about(await self._assistants.at(name), by))
         return await self._bus.order(subjects.READ_SCHEMAS, ask, limit_s=EXECUTOR_S_MAX)
 
-    async def subgraphs(self, name: str, *, namespace: str | None, recurse: bool) -> bytes:
-        about = self._about(await self._assistants.at(name))
+    async def subgraphs(
+        self, name: str, *, namespace: str | None, recurse: bool, by: Access
+    ) -> bytes:
+        about = self._about(await self._assistants.at(name), by)
         ask = ReadSubgraphs(**about, namespace=namespace, recurse=recurse)
         return await self._bus.order(subjects.READ_SUBGRAPHS, ask, limit_s=EXECUTOR_S_MAX)
 
-    def _about(self, assistant: Assistant) -> dict[str, Any]:
+    def _about(self, assistant: Assistant, by: Access) -> dict[str, Any]:
         return {
             "tenant": self._tenant,
             "graph_id": assistant.graph_id,
             "assistant_id": assistant.assistant_id,
             "config": assistant.setup.config,
             "context": assistant.setup.context,
+            "user": by.user,
         }

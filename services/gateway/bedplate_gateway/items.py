@@ -8,7 +8,7 @@ for, because it never imports that: everything where the project has a store of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from bedplate.bus.broker import Bus
 from bedplate.graphs.items import Items as KeptItems
@@ -18,9 +18,15 @@ from bedplate.kernel.errors import Refused
 from bedplate_proto import subjects
 from bedplate_proto.items import DeleteItem, GetItem, ListNamespaces, PutItem, SearchItems
 
+from .access import rules
+from .access.access import Access
+from .access.rules import Rule
 from .errors import Unprocessable
+from .forms import Form, Object
 from .item_forms import ItemKey, ItemPut, ItemSearch, NamespaceList
 from .runs import EXECUTOR_S_MAX
+
+F = TypeVar("F", bound=Form)
 
 # The graph library keeps this one for itself.
 _RESERVED = "langgraph"
@@ -34,7 +40,9 @@ class Items:
         self._is_indexed = block.index is not None
         self._tenant = tenant
 
-    async def put(self, form: ItemPut) -> None:
+    async def put(self, form: ItemPut, *, by: Access) -> None:
+        is_limited = "ttl" in form.model_fields_set
+        form = await _asked(rules.STORE_PUT, form, by)
         ask = PutItem(
             tenant=self._tenant,
             namespace=_namespace(form.namespace),
@@ -42,31 +50,37 @@ class Items:
             value=form.value,
             index=form.index,
             ttl=form.ttl,
-            has_default_ttl="ttl" not in form.model_fields_set,
+            has_default_ttl=not is_limited,
         )
         if self._is_foreign or self._is_indexed:
             await self._bus.order(subjects.PUT_ITEM, ask, limit_s=EXECUTOR_S_MAX)
         else:
             await self._kept.put_item(ask)
 
-    async def get(self, labels: Sequence[str], key: str, *, refresh_ttl: bool | None) -> bytes:
+    async def get(self, form: ItemKey, *, refresh_ttl: bool | None, by: Access) -> bytes:
         """The item, or null."""
+        form = await _asked(rules.STORE_GET, form, by)
         ask = GetItem(
-            tenant=self._tenant, namespace=_namespace(labels), key=key, refresh_ttl=refresh_ttl
+            tenant=self._tenant,
+            namespace=_namespace(form.namespace),
+            key=form.key,
+            refresh_ttl=refresh_ttl,
         )
         if self._is_foreign:
             return await self._bus.order(subjects.GET_ITEM, ask, limit_s=EXECUTOR_S_MAX)
         return await self._kept.get_item(ask)
 
-    async def delete(self, form: ItemKey) -> None:
+    async def delete(self, form: ItemKey, *, by: Access) -> None:
         """Also when there is none."""
+        form = await _asked(rules.STORE_DELETE, form, by)
         ask = DeleteItem(tenant=self._tenant, namespace=_namespace(form.namespace), key=form.key)
         if self._is_foreign:
             await self._bus.order(subjects.DELETE_ITEM, ask, limit_s=EXECUTOR_S_MAX)
         else:
             await self._kept.delete_item(ask)
 
-    async def search(self, form: ItemSearch) -> bytes:
+    async def search(self, form: ItemSearch, *, by: Access) -> bytes:
+        form = await _asked(rules.STORE_SEARCH, form, by, field="namespace_prefix")
         ask = SearchItems(
             tenant=self._tenant,
             namespace_prefix=_labels(form.namespace_prefix),
@@ -80,7 +94,8 @@ class Items:
             return await self._bus.order(subjects.SEARCH_ITEMS, ask, limit_s=EXECUTOR_S_MAX)
         return await self._kept.search_items(ask)
 
-    async def namespaces(self, form: NamespaceList) -> bytes:
+    async def namespaces(self, form: NamespaceList, *, by: Access) -> bytes:
+        form = await _asked(rules.STORE_LIST_NAMESPACES, form, by, field="prefix")
         ask = ListNamespaces(
             tenant=self._tenant,
             prefix=_labels(form.prefix or ()),
@@ -92,6 +107,20 @@ class Items:
         if self._is_foreign:
             return await self._bus.order(subjects.LIST_NAMESPACES, ask, limit_s=EXECUTOR_S_MAX)
         return await self._kept.list_namespaces(ask)
+
+
+async def _asked(rule: Rule, form: F, by: Access, *, field: str = "namespace") -> F:
+    """The form as the project's handler leaves it, which knows the namespace (in `field`) as a
+    tuple of that name."""
+    if by.is_free:
+        return form
+    given = getattr(form, field)
+    value: Object = {name: part for name, part in form if name != field}
+    value["namespace"] = None if given is None else tuple(given)
+    await by.to(rule, value)
+    left = value.pop("namespace", None)
+    changed = {name: value[name] for name in type(form).model_fields if name in value}
+    return form.model_copy(update={**changed, field: None if left is None else list(left)})
 
 
 def _namespace(labels: Sequence[str]) -> list[str]:

@@ -29,9 +29,10 @@ class Rows:
         async with _patience():
             return await self._pool.fetchrow(self._sql[statement], *given)
 
-    async def value(self, statement: str, *given: Any) -> Any:
+    async def value(self, statement: str, *given: Any, **parts: str) -> Any:
+        text = self._sql[statement]
         async with _patience():
-            return await self._pool.fetchval(self._sql[statement], *given)
+            return await self._pool.fetchval(text.format(**parts) if parts else text, *given)
 
     async def ready(self) -> str | None:
         """A readiness check."""

@@ -16,6 +16,7 @@ from bedplate_proto.vocabulary import (
     OnCompletion,
 )
 
+from .access.callers import Caller
 from .asking import setup_of
 from .assistants import Assistant
 from .checking import checked
@@ -41,6 +42,7 @@ class Asked:
     user_key: str
     speaks_protocol: bool = False
     webhook: str | None = None
+    caller: Caller | None = None
 
 
 def run_order(form: RunCreate, assistant: Assistant, asked: Asked) -> CreateRun:
@@ -77,15 +79,18 @@ def run_order(form: RunCreate, assistant: Assistant, asked: Asked) -> CreateRun:
         ),
         if_not_exists=IfNotExists.CREATE if is_stateless else _if_not_exists(form),
         after_s=form.after_seconds or 0.0,
-        user_key=_user(setup, asked.user_key),
+        user_key=_user(setup, asked),
+        user=None if asked.caller is None else asked.caller.carried(),
         is_temporary=is_stateless,
         deletes_thread=deletes,
     )
 
 
-def _user(setup: Setup, key: str) -> str | None:
+def _user(setup: Setup, asked: Asked) -> str | None:
     """Raises `Unprocessable`."""
-    user = (setup.config.get("configurable") or {}).get(key)
+    key = asked.user_key
+    own = {} if asked.caller is None else asked.caller.configurable()
+    user = own.get(key, (setup.config.get("configurable") or {}).get(key))
     if user is None:
         return None
     if not isinstance(user, str | int) or len(str(user)) > USER_KEY_CHARS_MAX:
@@ -107,13 +112,19 @@ def _kwargs(form: RunCreate, setup: Setup, place: Object, asked: Asked) -> Objec
             "langgraph_request_id": asked.request_id,
         },
     }
+    context = setup.context
+    if asked.caller is not None:
+        config["configurable"] |= asked.caller.configurable()
+        if "user_id" in context:
+            # Given by the client, and read by graphs that trust it.
+            context = {**context, "user_id": asked.caller.identity}
     if asked.speaks_protocol:
         config["configurable"]["__event_streaming_v2"] = True
     kwargs: Object = {
         "input": form.input,
         "command": form.command,
         "config": config,
-        "context": setup.context,
+        "context": context,
         "stream_mode": list(dict.fromkeys(form.stream_mode)),
         "interrupt_before": form.interrupt_before,
         "interrupt_after": form.interrupt_after,

@@ -23,11 +23,14 @@ from bedplate_proto.runs import (
 )
 from bedplate_proto.subjects import RunAddress
 from bedplate_proto.threads import ForgetRun, ReadHistory
-from bedplate_proto.vocabulary import CancelAction, RunStatus
+from bedplate_proto.vocabulary import CancelAction, IfNotExists, MultitaskStrategy, RunStatus
 
-from .assistants import Assistant, Assistants
+from .access import rules
+from .access.access import THREAD_MISSING, Access, stamped
+from .access.filters import Filter
+from .assistants import RUN_NOT_FOUND, Assistant, Assistants
 from .ending import Ending
-from .forms import RunCreate, RunList, RunsCancel
+from .forms import Object, RunCreate, RunList, RunsCancel
 from .json_text import array, dumped
 from .priorities import Priorities
 from .rows import Rows
@@ -40,12 +43,12 @@ log = get_logger()
 EXECUTOR_S_MAX = 30.0
 # Many runs are stopped one by one.
 CANCEL_MANY_S_MAX = 60.0
+_CANCELLED_AT_ONCE = 500
 _STATUSES = {
     "pending": [RunStatus.PENDING],
     "running": [RunStatus.RUNNING],
     "all": [RunStatus.PENDING, RunStatus.RUNNING],
 }
-THREAD_MISSING = "Thread not found."
 RUN_MISSING = "Run not found."
 
 
@@ -96,17 +99,22 @@ class Runs:
         *,
         thread_id: UUID | None,
         request_id: str,
+        by: Access,
         speaks_protocol: bool = False,
     ) -> Ready:
         """Everything about a new run that can be checked here. `thread_id` None: stateless."""
         assistant = await self._assistants.find(form.assistant_id)
+        await may_use(assistant, by)
         order = self.order(
             form,
             assistant,
             thread_id=thread_id,
             request_id=request_id,
+            by=by,
             speaks_protocol=speaks_protocol,
         )
+        if not by.is_free:
+            order = await _admitted(order, is_new=thread_id is None, by=by)
         return Ready(self.address(order.thread_id, order.run_id), order)
 
     def order(
@@ -116,6 +124,7 @@ class Runs:
         *,
         thread_id: UUID | None,
         request_id: str,
+        by: Access,
         speaks_protocol: bool = False,
     ) -> CreateRun:
         """A run for whoever asks now. Raises `Refused`, `Unprocessable`."""
@@ -126,6 +135,7 @@ class Runs:
             self._user_key,
             speaks_protocol=speaks_protocol,
             webhook=self._webhooks.accepted(form.webhook),
+            caller=by.caller,
         )
         return run_order(form, assistant, asked)
 
@@ -176,16 +186,48 @@ class Runs:
         answer = await self._bus.order(subjects.CANCEL_RUN, order)
         return CancelAnswer.model_validate_json(answer).outcome == "stopped"
 
-    async def cancel_many(self, form: RunsCancel, action: CancelAction) -> None:
+    async def cancel_many(self, form: RunsCancel, action: CancelAction, *, by: Access) -> None:
         """Raises `NotFound` when there is none to cancel."""
+        thread_id = None if form.thread_id is None else UUID(form.thread_id)
+        value = {"thread_id": thread_id, "action": action.value, "metadata": {}}
+        found_by = await by.to(rules.THREADS_UPDATE, value)
+        if thread_id is not None:
+            await by.thread(thread_id, found_by)
+        elif not found_by.is_open:
+            await self._cancel_own(form, action, found_by)
+            return
         order = CancelRuns(
             tenant=self._tenant,
-            thread_id=None if form.thread_id is None else UUID(form.thread_id),
+            thread_id=thread_id,
             run_ids=[UUID(run_id) for run_id in form.run_ids or ()],
             statuses=_STATUSES.get(form.status or "", []),
             action=action,
         )
         await self._bus.order(subjects.CANCEL_RUNS, order, limit_s=CANCEL_MANY_S_MAX)
+
+    async def _cancel_own(self, form: RunsCancel, action: CancelAction, own: Filter) -> None:
+        """All runs of such a status, as far as their threads match."""
+        access = own.on("threads.metadata", after=4)
+        statuses = _STATUSES[form.status or "all"]
+        after, count = UUID(int=0), 0
+        while found := await self._rows.all(
+            "find_own_active_runs",
+            self._tenant,
+            statuses,
+            after,
+            _CANCELLED_AT_ONCE,
+            *access.values,
+            access=access.text,
+        ):
+            after = found[-1]["run_id"]
+            for row in found:
+                try:
+                    await self.cancel(self.address(row["thread_id"], row["run_id"]), action)
+                except NotFound:
+                    continue
+                count += 1
+        if count == 0:
+            raise NotFound("No runs found to cancel.")
 
     async def abandon(self, address: RunAddress) -> None:
         """The client that wanted the run is gone: stop it, if it is not over."""
@@ -268,3 +310,43 @@ class Runs:
         answer = await self._bus.order(subjects.READ_HISTORY, ask, limit_s=EXECUTOR_S_MAX)
         states = from_json(answer)
         return dumped(states[0]["values"]).encode() if states else None
+
+
+async def may_use(assistant: Assistant, by: Access) -> None:
+    """A graph's own assistant belongs to nobody, and is everybody's."""
+    if by.is_free or assistant.is_default:
+        return
+    value = {"assistant_id": assistant.assistant_id, "metadata": {}}
+    found = await by.to(rules.ASSISTANTS_READ, value)
+    if not found.matches(assistant.metadata):
+        raise NotFound(RUN_NOT_FOUND, assistant_id=str(assistant.assistant_id))
+
+
+async def _admitted(order: CreateRun, *, is_new: bool, by: Access) -> CreateRun:
+    """The order as the project's handler leaves it. What it has written into the metadata is also
+    that of a thread made for the run: else nobody could read what they started."""
+    before: Object = from_json(order.metadata)
+    value: Object = {
+        "assistant_id": order.assistant_id,
+        "thread_id": None if is_new else order.thread_id,
+        "run_id": order.run_id,
+        "status": RunStatus.PENDING.value,
+        "metadata": {**before},
+        "prevent_insert_if_inflight": order.multitask_strategy is MultitaskStrategy.REJECT,
+        "multitask_strategy": order.multitask_strategy.value,
+        "if_not_exists": order.if_not_exists.value,
+        "after_seconds": order.after_s,
+        "kwargs": from_json(order.kwargs),
+    }
+    found = await by.to(rules.THREADS_CREATE_RUN, value)
+    if not is_new:
+        may_be_new = order.if_not_exists is IfNotExists.CREATE
+        await by.thread(order.thread_id, found, missing=RUN_NOT_FOUND, may_be_new=may_be_new)
+    after: Object = value.get("metadata") or {}
+    return order.model_copy(
+        update={
+            "metadata": dumped({**after, "assistant_id": str(order.assistant_id)}),
+            "kwargs": dumped(value["kwargs"]),
+            "new_thread_metadata": dumped(stamped(before, after)),
+        }
+    )

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
-from bedplate.backbone import BackboneSettings
+from .project import ProjectSettings
 
 MIB = 1024 * 1024
 
 
-class Settings(BackboneSettings):
+class Settings(ProjectSettings):
     service: ClassVar[str] = "gateway"
 
-    config: Path | None = Field(
-        None,
-        description="The project's langgraph.json, for its blocks `webhooks` and `priority`.",
-        json_schema_extra={"env": ["LANGGRAPH_CONFIG_PATH"]},
-    )
     host: str = Field("127.0.0.1", description="Address on which the API is served.")
     port: int = Field(
         2024, ge=0, le=65535, description="Port of the API; 0 picks a free one and logs it."

@@ -20,6 +20,7 @@ from bedplate_proto.threads import (
     UpdateState,
 )
 
+from .access.access import Access
 from .forms import HistoryRead, Object, StateUpdate, Superstep
 from .ids import uuid_or_none
 from .json_text import dumped
@@ -49,7 +50,7 @@ class States:
         self._bus = bus
         self._tenant = tenant
 
-    async def read(self, thread_id: UUID, *, place: Object, subgraphs: bool) -> bytes:
+    async def read(self, thread_id: UUID, *, place: Object, subgraphs: bool, by: Access) -> bytes:
         """The state at `place`, the newest if that is empty. Raises `NotFound` for the thread."""
         graph = await self._graph(thread_id)
         if graph.graph_id is None:
@@ -60,6 +61,7 @@ class States:
             assistant_id=graph.assistant_id,
             config=graph.config,
             context=graph.context,
+            user=by.user,
             thread_id=thread_id,
             checkpoint=place,
             subgraphs=subgraphs,
@@ -70,7 +72,7 @@ class States:
         """Raises `NotFound`."""
         await self._graph(thread_id)
 
-    async def history(self, thread_id: UUID, form: HistoryRead) -> bytes:
+    async def history(self, thread_id: UUID, form: HistoryRead, *, by: Access) -> bytes:
         """Newest first."""
         graph = await self._graph(thread_id)
         if graph.graph_id is None:
@@ -81,6 +83,7 @@ class States:
             assistant_id=graph.assistant_id,
             config=graph.config,
             context=graph.context,
+            user=by.user,
             thread_id=thread_id,
             limit=form.limit,
             before=form.before,
@@ -89,7 +92,7 @@ class States:
         )
         return await self._bus.order(subjects.READ_HISTORY, ask, limit_s=EXECUTOR_S_MAX)
 
-    async def update(self, thread_id: UUID, form: StateUpdate) -> bytes:
+    async def update(self, thread_id: UUID, form: StateUpdate, *, by: Access) -> bytes:
         """Where the new checkpoint is. Raises `Conflict` while a run is in flight, `Refused` for
         an unknown node."""
         graph = await self._graph(thread_id)
@@ -101,6 +104,7 @@ class States:
             assistant_id=graph.assistant_id,
             config=graph.config,
             context=graph.context,
+            user=by.user,
             thread_id=thread_id,
             values=form.values,
             as_node=form.as_node,
@@ -111,7 +115,7 @@ class States:
         await self._bus.hint(subjects.STATE_CHANGED, changed)
         return answer
 
-    async def patch(self, thread_id: UUID, form: StatePatch) -> None:
+    async def patch(self, thread_id: UUID, form: StatePatch, *, by: Access) -> None:
         """Merge metadata into the newest checkpoint's. Raises as `update` does."""
         graph = await self._graph(thread_id)
         if graph.graph_id is None:
@@ -119,18 +123,20 @@ class States:
         ask = PatchState(
             tenant=self._tenant,
             graph_id=graph.graph_id,
+            user=by.user,
             thread_id=thread_id,
             metadata=form.metadata,
         )
         await self._bus.order(subjects.PATCH_STATE, ask, limit_s=EXECUTOR_S_MAX)
 
-    async def apply(self, thread_id: UUID, supersteps: Sequence[Superstep]) -> None:
+    async def apply(self, thread_id: UUID, supersteps: Sequence[Superstep], *, by: Access) -> None:
         """Write the supersteps in order, one checkpoint each."""
         graph = await self._graph(thread_id)
         assert graph.graph_id is not None
         ask = BulkUpdateState(
             tenant=self._tenant,
             graph_id=graph.graph_id,
+            user=by.user,
             thread_id=thread_id,
             supersteps=[step.model_dump(exclude_unset=True) for step in supersteps],
         )

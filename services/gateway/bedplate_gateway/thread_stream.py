@@ -13,6 +13,7 @@ from bedplate.bus.event_line import Event, position_of
 from bedplate.kernel.errors import NotFound
 from bedplate_proto.vocabulary import EventName
 
+from .access.access import Access
 from .errors import Unprocessable
 from .following import Followings, Pause, ThreadFollowing
 from .protocol.run_facts import KnownRuns
@@ -43,6 +44,7 @@ class Asked:
     thread_id: UUID
     modes: Sequence[ThreadMode]
     last_event_id: str | None
+    by: Access
 
 
 class ThreadStreams:
@@ -100,7 +102,7 @@ class ThreadStreams:
                 case Pause.SILENCE:
                     chunk = HEARTBEAT
                 case Pause.STATE:
-                    chunk = await self._state(following, asked.thread_id)
+                    chunk = await self._state(following, asked)
                 case Pause.LOST:
                     chunk = _frames(await self._events.lost(following.follower), shows)
                 case events:
@@ -112,12 +114,12 @@ class ThreadStreams:
     async def _is_kept(self, event: Event) -> bool:
         return (await self._known.facts(event.run_id)).is_resumable
 
-    async def _state(self, following: ThreadFollowing, thread_id: UUID) -> bytes:
+    async def _state(self, following: ThreadFollowing, asked: Asked) -> bytes:
         try:
-            state = await self._states.read(thread_id, place={}, subgraphs=False)
+            state = await self._states.read(asked.thread_id, place={}, subgraphs=False, by=asked.by)
         except NotFound:
             return b""
-        data = b'{"state":%b,"thread_id":"%b"}' % (state, str(thread_id).encode())
+        data = b'{"state":%b,"thread_id":"%b"}' % (state, str(asked.thread_id).encode())
         n, sequence = following.follower.position
         event = Event(n, 0, ThreadMode.STATE_UPDATE, data, sequence)
         return frame_of(event, has_id=True)

@@ -22,6 +22,8 @@ from bedplate_proto.threads import (
 )
 from bedplate_proto.vocabulary import IfExists
 
+from .access import rules
+from .access.access import Access, stamped
 from .asking import Page, ordering, page_of
 from .errors import Unsupported
 from .extraction import extraction_of
@@ -30,6 +32,8 @@ from .json_text import dumped, with_member
 from .rows import Rows
 from .runs import EXECUTOR_S_MAX, THREAD_MISSING
 from .state import States
+
+THREAD_EXISTS = "Thread already exists."
 
 
 class Threads:
@@ -43,9 +47,12 @@ class Threads:
         self._tenant = tenant
         self._keeps_own = keeps_own
 
-    async def create(self, form: ThreadCreate) -> bytes:
+    async def create(self, form: ThreadCreate, *, by: Access) -> bytes:
         """The row. Raises `Conflict` when the id is taken."""
         thread_id = form.thread_id or uuid7()
+        form, found = await by.form(rules.THREADS_CREATE, form, thread_id=thread_id)
+        if form.thread_id is not None:
+            await by.id_to_take("thread", thread_id, found, taken=THREAD_EXISTS)
         order = CreateThread(
             tenant=self._tenant,
             thread_id=thread_id,
@@ -55,9 +62,11 @@ class Threads:
         )
         if not form.supersteps:
             return await self._bus.order(subjects.CREATE_THREAD, order)
-        return await self._create_with_state(order, form)
+        return await self._create_with_state(order, form, by)
 
-    async def _create_with_state(self, order: CreateThread, form: ThreadCreate) -> bytes:
+    async def _create_with_state(
+        self, order: CreateThread, form: ThreadCreate, by: Access
+    ) -> bytes:
         self._states.check_graph(form.metadata)
         # Of several who create the thread at once, only the one that made it writes its state.
         alone = order.model_copy(update={"if_exists": IfExists.RAISE})
@@ -68,7 +77,7 @@ class Threads:
                 raise
             return await self._bus.order(subjects.CREATE_THREAD, order)
         try:
-            await self._states.apply(order.thread_id, form.supersteps or [])
+            await self._states.apply(order.thread_id, form.supersteps or [], by=by)
         except BedplateError:
             # All or nothing: a thread without the state it was asked for would hide the mistake.
             await self._bus.order(
@@ -99,8 +108,10 @@ class Threads:
             raise NotFound(THREAD_MISSING, thread_id=str(thread_id))
         return row
 
-    async def update(self, thread_id: UUID, form: ThreadPatch) -> bytes:
+    async def update(self, thread_id: UUID, form: ThreadPatch, *, by: Access) -> bytes:
         """The row, its metadata merged key by key."""
+        form, found = await by.form(rules.THREADS_UPDATE, form, thread_id=thread_id)
+        await by.thread(thread_id, found)
         order = UpdateThread(
             tenant=self._tenant,
             thread_id=thread_id,
@@ -113,9 +124,19 @@ class Threads:
         order = DeleteThread(tenant=self._tenant, thread_id=thread_id)
         await self._bus.order(subjects.DELETE_THREAD, order)
 
-    async def copy(self, thread_id: UUID) -> bytes:
+    async def copy(self, thread_id: UUID, *, by: Access) -> bytes:
         """The copy's row."""
-        order = CopyThread(tenant=self._tenant, thread_id=thread_id, copy_id=uuid4())
+        copy_id = uuid4()
+        await by.to_thread(rules.THREADS_READ, thread_id)
+        before = await by.metadata("thread", thread_id)
+        after = {**before}
+        await by.to(rules.THREADS_CREATE, value := {"thread_id": copy_id, "metadata": after})
+        order = CopyThread(
+            tenant=self._tenant,
+            thread_id=thread_id,
+            copy_id=copy_id,
+            metadata=dumped(stamped(before, value["metadata"])),
+        )
         row = await self._bus.order(subjects.COPY_THREAD, order)
         if self._keeps_own:
             ask = CopyCheckpoints(**order.model_dump())
@@ -127,15 +148,16 @@ class Threads:
                 raise
         return row
 
-    async def prune(self, form: ThreadPrune) -> int:
-        """How many of these threads there were."""
-        if not form.thread_ids:
+    async def prune(self, form: ThreadPrune, *, by: Access) -> int:
+        """How many of these threads there were. Those of others are none."""
+        thread_ids = await by.own_threads(rules.THREADS_DELETE, form.thread_ids)
+        if not thread_ids:
             return 0
         if form.strategy == "delete":
-            order = PruneThreads(tenant=self._tenant, thread_ids=form.thread_ids)
+            order = PruneThreads(tenant=self._tenant, thread_ids=list(thread_ids))
             answer = await self._bus.order(subjects.PRUNE_THREADS, order)
             return PruneAnswer.model_validate_json(answer).pruned_count
-        found = await self._rows.all("find_threads_graphs", self._tenant, form.thread_ids)
+        found = await self._rows.all("find_threads_graphs", self._tenant, thread_ids)
         of_graph: dict[str, list[UUID]] = {}
         for row in found:
             # A thread without a graph has no checkpoints.
@@ -146,7 +168,9 @@ class Threads:
             await self._bus.order(subjects.KEEP_LATEST, keep, limit_s=EXECUTOR_S_MAX)
         return len(found)
 
-    async def search(self, form: ThreadSearch) -> Page:
+    async def search(self, form: ThreadSearch, *, by: Access) -> Page:
+        form, found_by = await by.form(rules.THREADS_SEARCH, form)
+        access = found_by.on("metadata", after=9)
         order = ordering(form.sort_by or "updated_at", form.sort_order, last="thread_id")
         extraction = dumped(extraction_of(form.extract)) if form.extract else None
         found = await self._rows.all(
@@ -160,7 +184,9 @@ class Threads:
             extraction,
             form.limit + 1,
             form.offset,
+            *access.values,
             order=order,
+            access=access.text,
         )
         rows = [
             row["row"]
@@ -170,13 +196,17 @@ class Threads:
         ]
         return page_of(rows, limit=form.limit, offset=form.offset)
 
-    async def count(self, form: ThreadFilter) -> int:
+    async def count(self, form: ThreadFilter, *, by: Access) -> int:
+        form, found_by = await by.form(rules.THREADS_SEARCH, form)
+        access = found_by.on("metadata", after=4)
         return await self._rows.value(
             "count_threads",
             self._tenant,
             _containing(form.metadata),
             _containing(form.values),
             form.status,
+            *access.values,
+            access=access.text,
         )
 
     async def _row(self, thread_id: UUID) -> str | None:

@@ -16,6 +16,8 @@ from bedplate.webhooks.rules import WITHOUT_BLOCK, Forbidden, UrlRules, allowed_
 from bedplate_proto import subjects
 from bedplate_proto.webhooks import Redeliver
 
+from .access import rules
+from .access.access import Access
 from .errors import Unprocessable
 from .forms import OFFSET_MAX, PAGE_MAX, Form
 from .json_text import array
@@ -67,8 +69,10 @@ class Webhooks:
         self._bus = bus
         self._tenant = tenant
 
-    async def list(self, form: DeliveryList) -> bytes:
-        """Newest first."""
+    async def list(self, form: DeliveryList, *, by: Access) -> bytes:
+        """Newest first; those that tell of threads the caller may find."""
+        found_by = await by.to(rules.THREADS_SEARCH, {"thread_id": form.thread_id, "metadata": {}})
+        access = found_by.on("metadata", after=6)
         found = await self._rows.all(
             "list_deliveries",
             self._tenant,
@@ -77,6 +81,8 @@ class Webhooks:
             form.thread_id,
             form.limit,
             form.offset,
+            *access.values,
+            access=access.text,
         )
         return array([row["row"] for row in found])
 

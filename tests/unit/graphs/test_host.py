@@ -13,7 +13,8 @@ from langgraph_sdk.auth.types import BaseUser
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from bedplate.graphs.host import SERVER_KEYS, User, graph_context, run_config, to_input
+from bedplate.graphs.host import SERVER_KEYS, graph_context, run_config, to_input
+from bedplate.graphs.user import User
 from bedplate.kernel.errors import Refused
 
 IDS: dict[str, Any] = {
@@ -75,8 +76,10 @@ def test_the_user_is_an_object_with_what_authentication_gave() -> None:
     assert configurable["langgraph_auth_user_id"] == configurable["user_id"] == "ann"
     assert configurable["langgraph_auth_permissions"] == ["read"]
     assert configurable["langgraph_request_id"] == "r-1"
-    own = run_config({"configurable": {"user_id": "mine"}}, user=user, **IDS)
-    assert own["configurable"]["user_id"] == "mine"
+    forged = run_config({"configurable": {"user_id": "bob"}}, user=user, **IDS)
+    assert forged["configurable"]["user_id"] == "ann"
+    own = run_config({"configurable": {"user_id": "mine"}}, **IDS)
+    assert own["configurable"]["user_id"] == "mine", "nobody was asked who they are"
 
 
 def test_a_fork_is_made_once() -> None:

@@ -17,6 +17,6 @@ WITH wanted AS MATERIALIZED (
  RETURNING runs.*, threads.events_n
 )
 SELECT run_id, thread_id, tenant, assistant_id, graph_id, kwargs, metadata, attempt, failures,
-       cancel_action, events_n,
+       cancel_action, events_n, auth_user,
        EXISTS (SELECT FROM runs WHERE ready_at IS NOT NULL) AS is_crowded
   FROM claimed

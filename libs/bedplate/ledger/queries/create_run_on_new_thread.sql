@@ -12,19 +12,19 @@ WITH room AS MATERIALIZED (
     VALUES ($2::uuid, $3::text, 'busy', $10::jsonb, $11::jsonb, 1, CASE WHEN $12 THEN $1::uuid END,
             $16::bool, $17::bool, $20::smallint, $21::text,
             -- one that goes with its run needs no other end
-            CASE WHEN NOT $17 THEN $23::float8 END, $24::text)
+            CASE WHEN NOT $17 THEN $24::float8 END, $25::text)
         ON CONFLICT (thread_id) DO NOTHING
  RETURNING thread_id
 ), written AS (
     INSERT INTO runs (run_id, thread_id, tenant, assistant_id, graph_id, kwargs, metadata,
                       multitask_strategy, created_at, ticket, ticketed_at, ready_at,
-                      priority, fairness_group, user_key)
+                      priority, fairness_group, user_key, auth_user)
     SELECT $1::uuid, $2::uuid, $3::text, $4::uuid, $5::text, $6::json,
            $18::jsonb || $10 || $7::jsonb, $8::text,
            now() + $9::float8 * interval '1 second',
            room.is_open::int, CASE WHEN room.is_open THEN now() END,
            CASE WHEN $12 AND NOT room.is_open THEN clock_timestamp() END,
-           coalesce($20, 0), coalesce($21, 'default'), $22::text
+           coalesce($20, 0), coalesce($21, 'default'), $22::text, $23::json
       FROM thread CROSS JOIN room
  RETURNING run_json(runs) AS row
 ), told AS (

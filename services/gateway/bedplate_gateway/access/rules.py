@@ -21,6 +21,7 @@ class Rule:
     resource: str
     action: str
     is_asked_by_verb: bool = False
+    may_be_new: bool = False
 
     @property
     def name(self) -> Named:
@@ -29,6 +30,11 @@ class Rule:
     @property
     def with_body(self) -> Rule:
         return replace(self, is_asked_by_verb=True)
+
+    @property
+    def or_new(self) -> Rule:
+        """The thread need not be there yet: a stream may be opened before its first run."""
+        return replace(self, may_be_new=True)
 
 
 OPEN = Rule("", "open")

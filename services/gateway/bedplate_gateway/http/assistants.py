@@ -20,6 +20,7 @@ from ..errors import Unprocessable
 from ..graphs import Graphs
 from .answers import json_answer, nothing, page_answer
 from .body import flag_of, form_of
+from .door import access_of
 from .paths import Path, Query
 from .threads import PAGING
 
@@ -35,25 +36,37 @@ class AssistantPaths:
         self._graphs = graphs
 
     async def create(self, request: Request) -> Response:
-        return json_answer(await self._assistants.create(await form_of(request, AssistantCreate)))
+        return json_answer(
+            await self._assistants.create(
+                await form_of(request, AssistantCreate), by=access_of(request)
+            )
+        )
 
     async def search(self, request: Request) -> Response:
-        return page_answer(await self._assistants.search(await form_of(request, AssistantSearch)))
+        return page_answer(
+            await self._assistants.search(
+                await form_of(request, AssistantSearch), by=access_of(request)
+            )
+        )
 
     async def count(self, request: Request) -> Response:
         form = await form_of(request, AssistantFilter)
-        return json_answer(str(await self._assistants.count(form)))
+        return json_answer(str(await self._assistants.count(form, by=access_of(request))))
 
     async def get(self, request: Request) -> Response:
         return json_answer(await self._assistants.get(_name(request)))
 
     async def update(self, request: Request) -> Response:
         form = await form_of(request, AssistantUpdate)
-        return json_answer(await self._assistants.update(_name(request), form))
+        return json_answer(
+            await self._assistants.update(_name(request), form, by=access_of(request))
+        )
 
     async def delete(self, request: Request) -> Response:
         deletes_threads = flag_of(request, "delete_threads")
-        await self._assistants.delete(_name(request), deletes_threads=deletes_threads)
+        await self._assistants.delete(
+            _name(request), deletes_threads=deletes_threads, by=access_of(request)
+        )
         return nothing()
 
     async def versions(self, request: Request) -> Response:
@@ -65,16 +78,20 @@ class AssistantPaths:
         return json_answer(await self._assistants.use_version(_name(request), form))
 
     async def graph(self, request: Request) -> Response:
-        return json_answer(await self._graphs.drawing(_name(request), xray=_xray(request)))
+        return json_answer(
+            await self._graphs.drawing(_name(request), xray=_xray(request), by=access_of(request))
+        )
 
     async def schemas(self, request: Request) -> Response:
-        return json_answer(await self._graphs.schemas(_name(request)))
+        return json_answer(await self._graphs.schemas(_name(request), by=access_of(request)))
 
     async def subgraphs(self, request: Request) -> Response:
         namespace: str | None = request.path_params.get("namespace")
         recurse = flag_of(request, "recurse")
         return json_answer(
-            await self._graphs.subgraphs(_name(request), namespace=namespace, recurse=recurse)
+            await self._graphs.subgraphs(
+                _name(request), namespace=namespace, recurse=recurse, by=access_of(request)
+            )
         )
 
     def table(self) -> list[Path]:

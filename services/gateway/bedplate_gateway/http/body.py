@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from bedplate.kernel.errors import TooLarge
 
@@ -24,12 +24,13 @@ _FALSE = ("false", "0", "no", "off", "")
 _SHOWN_MAX = 200
 
 
-async def body_of(request: Request) -> bytes:
+async def body_of(request: Request, *, limit: int | None = None) -> bytes:
     """The whole body. Raises `TooLarge` as soon as it is known to be, also without a length."""
-    limit: int = request.app.state.body_bytes_max
+    limit = request.app.state.body_bytes_max if limit is None else limit
+    assert limit is not None
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -39,7 +40,7 @@ async def body_of(request: Request) -> bytes:
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -59,7 +60,7 @@ async def form_of(request: Request, form: type[F]) -> F:
     return checked(form, await object_of(request))
 
 
-def path_id(request: Request, name: str) -> UUID:
+def path_id(request: HTTPConnection, name: str) -> UUID:
     """`thread_id` of the path, say. Raises `Unprocessable`."""
     found = uuid_or_none(request.path_params[name])
     if found is None:
@@ -92,5 +93,5 @@ def queried(request: Request, *names: str, many: Sequence[str] = ()) -> Mapping[
     return found | {name: query.getlist(name) for name in many if name in query}
 
 
-def _too_large(limit: int) -> TooLarge:
+def too_large(limit: int) -> TooLarge:
     return TooLarge(f"The body is larger than the {limit} bytes this server accepts.")

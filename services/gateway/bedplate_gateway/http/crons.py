@@ -14,6 +14,7 @@ from ..cron_forms import CronFilter, CronRequest, CronSearch, CronUpdate
 from ..crons import Crons
 from .answers import json_answer, nothing, page_answer
 from .body import form_of, object_of, path_id
+from .door import access_of
 from .paths import Path
 from .threads import PAGING
 
@@ -35,15 +36,22 @@ class CronPaths:
     async def _create(self, request: Request, thread_id: UUID | None) -> Response:
         given = await object_of(request)
         row = await self._crons.create(
-            given, thread_id=thread_id, request_id=request.scope["request_id"]
+            given,
+            thread_id=thread_id,
+            request_id=request.scope["request_id"],
+            by=access_of(request),
         )
         return json_answer(row)
 
     async def search(self, request: Request) -> Response:
-        return page_answer(await self._crons.search(await form_of(request, CronSearch)))
+        return page_answer(
+            await self._crons.search(await form_of(request, CronSearch), by=access_of(request))
+        )
 
     async def count(self, request: Request) -> Response:
-        return json_answer(str(await self._crons.count(await form_of(request, CronFilter))))
+        return json_answer(
+            str(await self._crons.count(await form_of(request, CronFilter), by=access_of(request)))
+        )
 
     async def get(self, request: Request) -> Response:
         return json_answer(await self._crons.get(path_id(request, "cron_id")))
@@ -51,7 +59,9 @@ class CronPaths:
     async def update(self, request: Request) -> Response:
         cron_id = path_id(request, "cron_id")
         given = await object_of(request)
-        row = await self._crons.update(cron_id, given, request_id=request.scope["request_id"])
+        row = await self._crons.update(
+            cron_id, given, request_id=request.scope["request_id"], by=access_of(request)
+        )
         return json_answer(row)
 
     async def delete(self, request: Request) -> Response:

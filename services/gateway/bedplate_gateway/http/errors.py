@@ -21,7 +21,7 @@ from bedplate.kernel.errors import (
     Unavailable,
 )
 
-from ..errors import Unprocessable, Unsupported
+from ..errors import Denied, Unprocessable, Unsupported
 from ..json_text import dumped
 from .answers import json_answer
 
@@ -54,14 +54,20 @@ def failed() -> Response:
 
 def status_of(error: BedplateError) -> int | None:
     """None: a fault of ours."""
+    if isinstance(error, Denied):
+        return error.status
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), None)
 
 
 async def _expected(_: Request, error: Exception) -> Response:
     assert isinstance(error, BedplateError)
+    return answer_of(error)
+
+
+def answer_of(error: BedplateError) -> Response:
     status = status_of(error)
     if status is not None:
-        headers: dict[str, str] = {}
+        headers = error.headers if isinstance(error, Denied) else {}
         if isinstance(error, Unavailable):
             headers["Retry-After"] = str(max(1, math.ceil(error.retry_s)))
         return _detail(error.message, status, headers)

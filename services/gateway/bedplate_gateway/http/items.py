@@ -13,6 +13,7 @@ from ..item_forms import ItemKey, ItemPut, ItemSearch, NamespaceList
 from ..items import Items
 from .answers import json_answer, nothing
 from .body import flag_of, form_of
+from .door import access_of
 from .paths import Path, Query
 
 TAG = "Store"
@@ -25,7 +26,7 @@ class ItemPaths:
         self._items = items
 
     async def put(self, request: Request) -> Response:
-        await self._items.put(await form_of(request, ItemPut))
+        await self._items.put(await form_of(request, ItemPut), by=access_of(request))
         return nothing()
 
     async def get(self, request: Request) -> Response:
@@ -35,21 +36,30 @@ class ItemPaths:
         labels = [label for text in query.getlist("namespace") for label in text.split(".")]
         refresh = flag_of(request, "refresh_ttl") if "refresh_ttl" in query else None
         found = await self._items.get(
-            [label for label in labels if label or len(labels) > 1],
-            query["key"],
+            ItemKey(
+                namespace=[label for label in labels if label or len(labels) > 1],
+                key=query["key"],
+            ),
             refresh_ttl=refresh,
+            by=access_of(request),
         )
         return json_answer(found)
 
     async def delete(self, request: Request) -> Response:
-        await self._items.delete(await form_of(request, ItemKey))
+        await self._items.delete(await form_of(request, ItemKey), by=access_of(request))
         return nothing()
 
     async def search(self, request: Request) -> Response:
-        return json_answer(await self._items.search(await form_of(request, ItemSearch)))
+        return json_answer(
+            await self._items.search(await form_of(request, ItemSearch), by=access_of(request))
+        )
 
     async def namespaces(self, request: Request) -> Response:
-        return json_answer(await self._items.namespaces(await form_of(request, NamespaceList)))
+        return json_answer(
+            await self._items.namespaces(
+                await form_of(request, NamespaceList), by=access_of(request)
+            )
+        )
 
     def table(self) -> list[Path]:
         errors = (400, 413, 422, 503)

@@ -4,7 +4,7 @@ there."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -42,6 +42,23 @@ def document_of(paths: Sequence[Path], *, version: str) -> Schema:
         "paths": described,
         "components": {"schemas": _schemas(paths)},
     }
+
+
+def with_security(document: Schema, told: Mapping[str, Any]) -> Schema:
+    """The document with the project's `auth.openapi`: schemes, requirements, and operations whose
+    members win over ours."""
+    components = {**document["components"]}
+    if schemes := told.get("securitySchemes"):
+        components["securitySchemes"] = schemes
+    paths: Schema = {**document["paths"]}
+    for path, operations in told.get("paths", {}).items():
+        known = paths.get(path, {})
+        paths[path] = {
+            **known,
+            **{method: {**known.get(method, {}), **more} for method, more in operations.items()},
+        }
+    security = {"security": told["security"]} if "security" in told else {}
+    return {**document, **security, "components": components, "paths": paths}
 
 
 def _schemas(paths: Sequence[Path]) -> Schema:

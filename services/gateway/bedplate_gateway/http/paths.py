@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket
 from ..access.rules import Rule
 
 Handler = Callable[[Request], Awaitable[Response]]
+SocketHandler = Callable[[WebSocket], Awaitable[None]]
 Shape = type[BaseModel] | Mapping[str, Any] | None
 """A model, a JSON schema, or nothing."""
 
@@ -62,8 +63,11 @@ class Path:
     rule: Rule | None = None
     """What it needs; None is refused where authentication is configured."""
 
-    def route(self) -> Route:
-        route = _Route(self.path, self.handler, methods=[self.method])
+    def route(self, admission: Admission | None = None) -> Route:
+        handler = self.handler
+        if admission is not None:
+            handler = admission.of(self.rule, handler)
+        route = _Route(self.path, handler, methods=[self.method])
         route.rule = self.rule
         return route
 
@@ -73,19 +77,28 @@ class SocketPath:
     """A websocket of the API."""
 
     path: str
-    handler: Callable[[WebSocket], Awaitable[None]]
+    handler: SocketHandler
     rule: Rule | None = None
 
-    def route(self) -> WebSocketRoute:
-        return _SocketRoute(self.path, self.handler, self.rule)
+    def route(self, admission: Admission | None = None) -> WebSocketRoute:
+        handler = self.handler
+        if admission is not None:
+            handler = admission.of_socket(self.rule, handler)
+        route = _SocketRoute(self.path, handler)
+        route.rule = self.rule
+        return route
+
+
+class Admission(Protocol):
+    """What stands in front of handlers where authentication is configured."""
+
+    def of(self, rule: Rule | None, handler: Handler) -> Handler: ...
+
+    def of_socket(self, rule: Rule | None, handler: SocketHandler) -> SocketHandler: ...
 
 
 class _SocketRoute(WebSocketRoute):
-    def __init__(
-        self, path: str, handler: Callable[[WebSocket], Awaitable[None]], rule: Rule | None
-    ) -> None:
-        super().__init__(path, handler)
-        self.rule = rule
+    rule: Rule | None = None
 
 
 class _Route(Route):

@@ -16,8 +16,9 @@ from bedplate.kernel.errors import BedplateError, Refused
 
 from .. import shapes
 from ..access import rules
+from ..access.access import Foreign
 from ..checking import checked
-from ..errors import Unprocessable
+from ..errors import Denied, Unprocessable
 from ..following import Pause
 from ..ids import uuid_or_none
 from ..json_text import parsed
@@ -30,6 +31,7 @@ from ..sse import HEARTBEAT
 from ..stream import CutOff, Flow
 from .answers import EVENT_STREAM, STREAM_HEADERS, FlowResponse, json_answer
 from .body import body_of, path_id
+from .door import access_of
 from .errors import status_of
 from .paths import SERVER_SENT, Path, Query, SocketPath
 
@@ -71,8 +73,13 @@ class ProtocolPaths:
             return json_answer(failure(None, "invalid_argument", error.message), status=400)
         try:
             result = await self._commands.carry_out(
-                command, thread_id=thread_id, request_id=request.scope["request_id"]
+                command,
+                thread_id=thread_id,
+                request_id=request.scope["request_id"],
+                by=access_of(request),
             )
+        except (Foreign, Denied):
+            raise
         except Failed as error:
             return json_answer(failure(command.id, error.code, error.message, **error.more))
         except BedplateError as error:
@@ -86,7 +93,8 @@ class ProtocolPaths:
         except Unprocessable as error:
             raise Refused(error.message) from error
         since = max(subscription.since or 0, _last_seen(request))
-        opened = await self._events.open(thread_id, after_n=since)
+        confirm = access_of(request).confirmation(thread_id)
+        opened = await self._events.open(thread_id, after_n=since, confirm=confirm)
         flow = Flow(chunks=_frames(opened, View(subscription)), close=opened.close)
         return FlowResponse(flow, self._abandoned, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
 
@@ -109,6 +117,7 @@ class ProtocolPaths:
             send,
             _code_of,
             request_id=request_id,
+            by=access_of(websocket),
             subscriptions_max=self._subscriptions_max,
         )
         with bound(request_id=request_id):
@@ -130,7 +139,7 @@ class ProtocolPaths:
             Path(
                 "POST", EVENTS, self.events,
                 "A thread's events, stored ones first; it never ends. Also as a websocket.", TAG,
-                rule=rules.THREADS_READ,
+                rule=rules.THREADS_READ.or_new,
                 body=Subscription, answer=SERVER_SENT, media="text/event-stream",
                 query=(Query("Last-Event-ID", {"type": "integer"}, "The same as `since`.",
                              place="header"),),
@@ -139,10 +148,19 @@ class ProtocolPaths:
         ]  # fmt: skip
 
     def sockets(self) -> list[SocketPath]:
-        return [SocketPath(EVENTS, self.socket, rule=rules.THREADS_READ)]
+        return [SocketPath(EVENTS, self.socket, rule=rules.THREADS_READ.or_new)]
 
 
 async def _frames(opened: OpenThread, view: View) -> AsyncGenerator[bytes]:
+    try:
+        async for chunk in _chunks(opened, view):
+            yield chunk
+    except Foreign:
+        # It was made by somebody else after this stream was opened: there is nothing to come for.
+        return
+
+
+async def _chunks(opened: OpenThread, view: View) -> AsyncGenerator[bytes]:
     async for envelopes in opened.stored():
         if chunk := b"".join(each.frame for each in envelopes if view.shows(each)):
             yield chunk
@@ -207,6 +225,8 @@ async def _closed(websocket: WebSocket, last: bytes, code: int) -> None:
 
 def _code_of(error: BedplateError) -> tuple[Code, str]:
     """What HTTP would have answered."""
+    if isinstance(error, Denied):
+        return "permission_denied", error.message
     return "unknown_error", f"{status_of(error) or 500}: {error.message}"
 
 

@@ -23,10 +23,11 @@ from ..checking import checked
 from ..errors import Unprocessable
 from ..forms import RUN_FIELDS, RunBatch, RunCreate, RunList, RunsCancel
 from ..json_text import parsed
-from ..runs import Ready, Runs
+from ..runs import Found, Ready, Runs
 from ..stream import RunFlow, Streams
 from .answers import EVENT_STREAM, JSON, STREAM_HEADERS, FlowResponse, json_answer, nothing
 from .body import body_of, choice_of, flag_of, form_of, path_id, queried
+from .door import access_of
 from .paths import SERVER_SENT, Path, Query
 
 TAG = "Runs"
@@ -100,7 +101,10 @@ class RunPaths:
         form = checked(RunBatch, parsed(await body_of(request)))
         request_id: str = request.scope["request_id"]
         ready = [
-            await self._runs.ready(one, thread_id=None, request_id=request_id) for one in form.root
+            await self._runs.ready(
+                one, thread_id=None, request_id=request_id, by=access_of(request)
+            )
+            for one in form.root
         ]
         return json_answer(await self._runs.create_all(ready))
 
@@ -126,7 +130,7 @@ class RunPaths:
         await self._check_may_wait(request)
         address = self._address(request)
         found = await self._runs.find(address.run_id, thread_id=address.thread_id)
-        flow = await self._streams.join(found, is_cancelled=_with_client(request))
+        flow = await self._streams.join(found, is_cancelled=await _with_client(request, found))
         return self._result(request, flow)
 
     async def join_stream(self, request: Request) -> Response:
@@ -140,7 +144,7 @@ class RunPaths:
             found,
             modes=modes,
             last_event_id=request.headers.get("last-event-id"),
-            is_cancelled=_with_client(request),
+            is_cancelled=await _with_client(request, found),
         )
         return self._events(request, flow)
 
@@ -150,12 +154,13 @@ class RunPaths:
 
     async def cancel_many(self, request: Request) -> Response:
         form = await form_of(request, RunsCancel)
-        await self._runs.cancel_many(form, _action_of(request))
+        await self._runs.cancel_many(form, _action_of(request), by=access_of(request))
         return nothing()
 
     async def cancel(self, request: Request) -> Response:
         address = self._address(request)
         action = _action_of(request)
+        await _may_cancel(request, address, action)
         if not flag_of(request, "wait"):
             await self._runs.cancel(address, action)
             return nothing(202)
@@ -168,7 +173,10 @@ class RunPaths:
             thread_id = path_id(request, "thread_id")
         form = await form_of(request, RunCreate)
         request_id: str = request.scope["request_id"]
-        return await self._runs.ready(form, thread_id=thread_id, request_id=request_id), form
+        ready = await self._runs.ready(
+            form, thread_id=thread_id, request_id=request_id, by=access_of(request)
+        )
+        return ready, form
 
     def _address(self, request: Request) -> RunAddress:
         return self._runs.address(path_id(request, "thread_id"), path_id(request, "run_id"))
@@ -299,8 +307,17 @@ def _action_of(request: Request) -> CancelAction:
     return CancelAction(choice_of(request, "action", default="interrupt", choices=[*CancelAction]))
 
 
-def _with_client(request: Request) -> bool:
-    return flag_of(request, "cancel_on_disconnect")
+async def _with_client(request: Request, found: Found) -> bool:
+    """Whoever lets a run end with their reading of it must be one who may cancel it."""
+    if not flag_of(request, "cancel_on_disconnect"):
+        return False
+    await _may_cancel(request, found.address, CancelAction.INTERRUPT)
+    return True
+
+
+async def _may_cancel(request: Request, address: RunAddress, action: CancelAction) -> None:
+    about = {"run_id": address.run_id, "action": action.value}
+    await access_of(request).to_thread(rules.THREADS_UPDATE, address.thread_id, **about)
 
 
 def _modes_of(request: Request) -> list[StreamMode] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -18,7 +18,7 @@ from .answers import JSON, json_answer
 from .body import choice_of, flag_of
 from .docs_page import POLICY, page_of
 from .middleware import Answered
-from .openapi import document_of
+from .openapi import document_of, with_security
 from .paths import Path, Query
 
 TAG = "System"
@@ -34,12 +34,15 @@ class SystemPaths:
         metrics: Metrics,
         answered: Answered,
         paths: Sequence[Path],
+        *,
+        security: Mapping[str, Any],
     ) -> None:
-        """`paths` are all the others, for the document."""
+        """`paths` are all the others, for the document; `security` is the project's word on it."""
         self._system = system
         self._metrics = metrics
         self._answered = answered
         self._paths = paths
+        self._security = security
         self._document: dict[str, Any] | None = None
 
     async def ok(self, request: Request) -> Response:
@@ -72,7 +75,8 @@ class SystemPaths:
     def _described(self) -> dict[str, Any]:
         if self._document is None:
             every = [*self.table(), *self._paths]
-            self._document = document_of(every, version=self._system.version())
+            plain = document_of(every, version=self._system.version())
+            self._document = with_security(plain, self._security)
         return self._document
 
     def table(self) -> list[Path]:

@@ -13,6 +13,7 @@ from ..checking import checked
 from ..thread_stream import Asked, ThreadMode, ThreadStreams
 from .answers import EVENT_STREAM, STREAM_HEADERS, FlowResponse
 from .body import path_id
+from .door import access_of
 from .paths import SERVER_SENT, Path, Query
 
 TAG = "Threads"
@@ -31,7 +32,8 @@ class ThreadStreamPaths:
 
     async def join(self, request: Request) -> Response:
         thread_id = path_id(request, "thread_id")
-        asked = Asked(thread_id, _modes_of(request), request.headers.get("last-event-id"))
+        last_event_id = request.headers.get("last-event-id")
+        asked = Asked(thread_id, _modes_of(request), last_event_id, access_of(request))
         flow = await self._streams.join(asked)
         # Clients come back to it when the connection breaks, and only if it is named.
         place = f"/threads/{thread_id}/stream"

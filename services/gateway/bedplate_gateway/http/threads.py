@@ -27,6 +27,7 @@ from ..state_forms import StatePatch
 from ..threads import Threads
 from .answers import json_answer, nothing, page_answer
 from .body import flag_of, form_of, path_id
+from .door import access_of
 from .paths import Path, Query
 
 TAG = "Threads"
@@ -45,16 +46,28 @@ class ThreadPaths:
         self._states = states
 
     async def create(self, request: Request) -> Response:
-        return json_answer(await self._threads.create(await form_of(request, ThreadCreate)))
+        return json_answer(
+            await self._threads.create(await form_of(request, ThreadCreate), by=access_of(request))
+        )
 
     async def search(self, request: Request) -> Response:
-        return page_answer(await self._threads.search(await form_of(request, ThreadSearch)))
+        return page_answer(
+            await self._threads.search(await form_of(request, ThreadSearch), by=access_of(request))
+        )
 
     async def count(self, request: Request) -> Response:
-        return json_answer(str(await self._threads.count(await form_of(request, ThreadFilter))))
+        return json_answer(
+            str(
+                await self._threads.count(
+                    await form_of(request, ThreadFilter), by=access_of(request)
+                )
+            )
+        )
 
     async def prune(self, request: Request) -> Response:
-        pruned = await self._threads.prune(await form_of(request, ThreadPrune))
+        pruned = await self._threads.prune(
+            await form_of(request, ThreadPrune), by=access_of(request)
+        )
         return json_answer(dumped({"pruned_count": pruned}))
 
     async def get(self, request: Request) -> Response:
@@ -69,7 +82,9 @@ class ThreadPaths:
 
     async def update(self, request: Request) -> Response:
         thread_id = path_id(request, "thread_id")
-        row = await self._threads.update(thread_id, await form_of(request, ThreadPatch))
+        row = await self._threads.update(
+            thread_id, await form_of(request, ThreadPatch), by=access_of(request)
+        )
         if "return=minimal" in request.headers.get("prefer", ""):
             return nothing()
         return json_answer(row)
@@ -79,7 +94,9 @@ class ThreadPaths:
         return nothing()
 
     async def copy(self, request: Request) -> Response:
-        return json_answer(await self._threads.copy(path_id(request, "thread_id")))
+        return json_answer(
+            await self._threads.copy(path_id(request, "thread_id"), by=access_of(request))
+        )
 
     async def state(self, request: Request) -> Response:
         checkpoint_id: str | None = request.path_params.get("checkpoint_id")
@@ -89,6 +106,7 @@ class ThreadPaths:
             path_id(request, "thread_id"),
             place=place_of(None, checkpoint_id),
             subgraphs=flag_of(request, "subgraphs"),
+            by=access_of(request),
         )
         return json_answer(state)
 
@@ -97,17 +115,23 @@ class ThreadPaths:
         form = await form_of(request, StateAt)
         place = form.checkpoint.given()
         return json_answer(
-            await self._states.read(thread_id, place=place, subgraphs=form.subgraphs)
+            await self._states.read(
+                thread_id, place=place, subgraphs=form.subgraphs, by=access_of(request)
+            )
         )
 
     async def update_state(self, request: Request) -> Response:
         thread_id = path_id(request, "thread_id")
         return json_answer(
-            await self._states.update(thread_id, await form_of(request, StateUpdate))
+            await self._states.update(
+                thread_id, await form_of(request, StateUpdate), by=access_of(request)
+            )
         )
 
     async def patch_state(self, request: Request) -> Response:
-        await self._states.patch(path_id(request, "thread_id"), await form_of(request, StatePatch))
+        thread_id = path_id(request, "thread_id")
+        form = await form_of(request, StatePatch)
+        await self._states.patch(thread_id, form, by=access_of(request))
         return nothing()
 
     async def storage(self, request: Request) -> Response:
@@ -120,12 +144,14 @@ class ThreadPaths:
         if not (limit.isascii() and limit.isdigit()):
             raise Unprocessable("limit: must be a number")
         form = checked(HistoryRead, {"limit": int(limit), "before": query.get("before")})
-        return json_answer(await self._states.history(thread_id, form))
+        return json_answer(await self._states.history(thread_id, form, by=access_of(request)))
 
     async def search_history(self, request: Request) -> Response:
         thread_id = path_id(request, "thread_id")
         return json_answer(
-            await self._states.history(thread_id, await form_of(request, HistoryRead))
+            await self._states.history(
+                thread_id, await form_of(request, HistoryRead), by=access_of(request)
+            )
         )
 
     def table(self) -> list[Path]:

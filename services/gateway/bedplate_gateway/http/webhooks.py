@@ -11,6 +11,7 @@ from ..checking import checked
 from ..webhooks import STATUSES, DeliveryList, Webhooks
 from .answers import json_answer
 from .body import path_id, queried
+from .door import access_of
 from .paths import Path, Query
 
 TAG = "Webhooks"
@@ -24,7 +25,9 @@ class WebhookPaths:
 
     async def list(self, request: Request) -> Response:
         query = queried(request, "status", "run_id", "thread_id", "limit", "offset")
-        return json_answer(await self._webhooks.list(checked(DeliveryList, query)))
+        return json_answer(
+            await self._webhooks.list(checked(DeliveryList, query), by=access_of(request))
+        )
 
     async def get(self, request: Request) -> Response:
         return json_answer(await self._webhooks.get(path_id(request, "delivery_id")))

@@ -14,6 +14,8 @@ from pydantic_core import from_json
 from bedplate.kernel.errors import NotFound
 from bedplate_proto.vocabulary import IfNotExists, OnCompletion, RunStatus, ThreadStatus
 
+from ..access import rules
+from ..access.access import Access
 from ..checking import checked
 from ..errors import Unprocessable
 from ..following import Followings
@@ -116,21 +118,29 @@ class Commands:
         self._rows = rows
         self._tenant = tenant
 
-    async def carry_out(self, command: Command, *, thread_id: UUID, request_id: str) -> Object:
-        """The result. Raises `Failed`, and what ordering a run raises."""
+    async def carry_out(
+        self, command: Command, *, thread_id: UUID, request_id: str, by: Access
+    ) -> Object:
+        """The result. Raises `Failed`, `Foreign`, and what ordering a run raises."""
         match command.method:
             case "run.start":
                 form = form_of(RunStart, command)
-                return await self._start(form, thread_id=thread_id, request_id=request_id)
+                return await self._start(form, thread_id=thread_id, request_id=request_id, by=by)
             case "input.respond":
                 answer = form_of(InputRespond, command)
-                return await self._respond(answer, thread_id=thread_id, request_id=request_id)
+                return await self._respond(
+                    answer, thread_id=thread_id, request_id=request_id, by=by
+                )
             case "agent.getTree":
-                return await self._tree(thread_id, form_of(GetTree, command).run_id)
+                asked = form_of(GetTree, command)
+                await by.to_thread(rules.THREADS_READ, thread_id)
+                return await self._tree(thread_id, asked.run_id)
             case other:
                 raise Failed("unknown_command", f"Unknown command: {other[:200]}")
 
-    async def _start(self, form: RunStart, *, thread_id: UUID, request_id: str) -> Object:
+    async def _start(
+        self, form: RunStart, *, thread_id: UUID, request_id: str, by: Access
+    ) -> Object:
         configurable = (form.config.configurable if form.config is not None else None) or {}
         forked = configurable.get("checkpoint_id")
         if forked is not None and not (isinstance(forked, str) and uuid_or_none(forked)):
@@ -147,14 +157,18 @@ class Commands:
             pending = await self._pending(thread_id, about_to_ask=True)
             if pending is not None and pending.interrupts and pending.is_waiting:
                 given |= {"input": None, "command": {"resume": form.input}}
-        run_id = await self._order(given, thread_id=thread_id, request_id=request_id)
+        run_id = await self._order(given, thread_id=thread_id, request_id=request_id, by=by)
         return {"run_id": str(run_id)}
 
-    async def _respond(self, form: InputRespond, *, thread_id: UUID, request_id: str) -> Object:
+    async def _respond(
+        self, form: InputRespond, *, thread_id: UUID, request_id: str, by: Access
+    ) -> Object:
         asked = [one.interrupt_id for one in form.responses]
         pending = await self._pending(thread_id, about_to_ask=False)
         known = [] if pending is None or pending.is_busy else pending.interrupts
         if missing := [one for one in asked if one not in known]:
+            # Nobody learns by guessing what somebody else's thread waits for.
+            await by.to_thread(rules.THREADS_READ, thread_id)
             raise Failed("no_such_interrupt", f"No such interrupt is pending: {missing[0][:200]}")
         assert pending is not None
         resume = {one.interrupt_id: one.response for one in form.responses}
@@ -165,10 +179,10 @@ class Commands:
             "config": form.config,
             "metadata": form.metadata,
         }
-        await self._order(given, thread_id=thread_id, request_id=request_id)
+        await self._order(given, thread_id=thread_id, request_id=request_id, by=by)
         return {}
 
-    async def _order(self, given: Object, *, thread_id: UUID, request_id: str) -> UUID:
+    async def _order(self, given: Object, *, thread_id: UUID, request_id: str, by: Access) -> UUID:
         config: Config | None = given.pop("config")
         form = _checked_run(
             {
@@ -183,7 +197,7 @@ class Commands:
             }
         )
         ready = await self._runs.ready(
-            form, thread_id=thread_id, request_id=request_id, speaks_protocol=True
+            form, thread_id=thread_id, request_id=request_id, by=by, speaks_protocol=True
         )
         await self._runs.create(ready)
         return ready.address.run_id

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from bedplate.kernel.errors import BedplateError, Refused
 
+from ..access.access import Access
 from ..following import Pause
 from ..forms import Form, Object
 from .answers import Code, Command, Failed, command_of, failure, success
@@ -51,6 +52,7 @@ class Socket:
         code_of: CodeOf,
         *,
         request_id: str,
+        by: Access,
         subscriptions_max: int,
     ) -> None:
         self._thread_id = thread_id
@@ -59,6 +61,7 @@ class Socket:
         self._send = send
         self._code_of = code_of
         self._request_id = request_id
+        self._by = by
         self._subscriptions_max = subscriptions_max
         self._views: dict[str, View] = {}
         self._place: OpenThread | None = None
@@ -114,7 +117,10 @@ class Socket:
                 result = {}
             case _:
                 result = await self._commands.carry_out(
-                    command, thread_id=self._thread_id, request_id=self._request_id
+                    command,
+                    thread_id=self._thread_id,
+                    request_id=self._request_id,
+                    by=self._by,
                 )
         return success(command, result, seq=self._shown_n)
 
@@ -143,7 +149,11 @@ class Socket:
         async with self._sending:
             if self._place is None:
                 # From the start: another subscription may want what this one has seen.
-                place = self._place = await self._events.open(self._thread_id, after_n=0)
+                place = self._place = await self._events.open(
+                    self._thread_id,
+                    after_n=0,
+                    confirm=self._by.confirmation(self._thread_id),
+                )
                 async for envelopes in place.stored():
                     for envelope in envelopes:
                         if envelope.comes_after(after_n) and view.shows(envelope):

@@ -20,6 +20,7 @@ from bedplate.bus.thread_log import ThreadFollower
 from bedplate_proto.subjects import ThreadAddress
 from bedplate_proto.vocabulary import EventName, RunStatus, StreamMode, ThreadStatus
 
+from ..access.access import Confirm
 from ..following import Followings, Pause, ThreadFollowing
 from ..json_text import dumped
 from ..rows import Rows
@@ -39,10 +40,13 @@ class ThreadEvents:
         self._rows = rows
         self._tenant = tenant
 
-    async def open(self, thread_id: UUID, *, after_n: int) -> OpenThread:
-        """From the first event after `after_n`; the thread need not exist yet."""
+    async def open(
+        self, thread_id: UUID, *, after_n: int, confirm: Confirm | None = None
+    ) -> OpenThread:
+        """From the first event after `after_n`; the thread need not exist yet. `confirm` is asked
+        before anything of it is shown."""
         following = await self._followings.follow_thread(self.address(thread_id), after_n=after_n)
-        return OpenThread(self, following)
+        return OpenThread(self, following, confirm)
 
     def address(self, thread_id: UUID) -> ThreadAddress:
         return ThreadAddress(self._tenant, thread_id)
@@ -131,8 +135,11 @@ class ThreadEvents:
 class OpenThread:
     """One connection's place in a thread."""
 
-    def __init__(self, owner: ThreadEvents, following: ThreadFollowing) -> None:
+    def __init__(
+        self, owner: ThreadEvents, following: ThreadFollowing, confirm: Confirm | None
+    ) -> None:
         self._owner = owner
+        self._confirm = confirm
         self._following = following
         self.close = following.close
         self.spoke = following.spoke
@@ -145,17 +152,22 @@ class OpenThread:
     async def stored(self) -> AsyncGenerator[list[Envelope]]:
         """What is there; ends when it is all."""
         async for envelopes in self._owner.all_stored(self._following.follower):
-            yield envelopes
+            yield await self._confirmed(envelopes)
 
     async def parts(self) -> AsyncGenerator[list[Envelope] | Pause]:
         """What comes, and pauses; for ever, or up to CLOSED."""
         async for part in self._following.parts():
             if part is Pause.LOST:
-                yield await self._owner.missed(self._following.follower)
+                yield await self._confirmed(await self._owner.missed(self._following.follower))
             elif isinstance(part, Pause):
                 yield part
             else:
-                yield await self._owner.shown(part)
+                yield await self._confirmed(await self._owner.shown(part))
+
+    async def _confirmed(self, envelopes: list[Envelope]) -> list[Envelope]:
+        if envelopes and self._confirm is not None:
+            await self._confirm()
+        return envelopes
 
 
 def _lost(follower: ThreadFollower) -> list[Event]:

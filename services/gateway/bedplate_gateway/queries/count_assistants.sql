@@ -5,3 +5,4 @@ SELECT count(*)
    AND ($2::jsonb IS NULL OR metadata @> $2)
    AND ($3::text IS NULL OR graph_id = $3)
    AND ($4::text IS NULL OR position(lower($4) IN lower(name)) > 0)
+   AND {access}

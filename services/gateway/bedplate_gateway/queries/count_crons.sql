@@ -6,3 +6,4 @@ SELECT count(*)
    AND ($3::uuid IS NULL OR thread_id = $3)
    AND ($4::bool IS NULL OR enabled = $4)
    AND ($5::jsonb IS NULL OR metadata @> $5)
+   AND {access}

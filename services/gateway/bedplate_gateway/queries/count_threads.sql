@@ -5,3 +5,4 @@ SELECT count(*)
    AND ($2::jsonb IS NULL OR metadata @> $2)
    AND ($3::jsonb IS NULL OR "values" @> $3)
    AND ($4::text IS NULL OR status = $4)
+   AND {access}

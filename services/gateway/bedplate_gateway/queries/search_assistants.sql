@@ -8,5 +8,6 @@ SELECT CASE WHEN $6::text[] IS NULL THEN assistant_json(assistants)
    AND ($2::jsonb IS NULL OR metadata @> $2)
    AND ($3::text IS NULL OR graph_id = $3)
    AND ($4::text IS NULL OR position(lower($4) IN lower(name)) > 0)
+   AND {access}
  ORDER BY {order}
  LIMIT $5 OFFSET $7

@@ -10,5 +10,6 @@ SELECT CASE WHEN $6::text[] IS NULL THEN cron_json(crons)
    AND ($3::uuid IS NULL OR thread_id = $3)
    AND ($4::bool IS NULL OR enabled = $4)
    AND ($5::jsonb IS NULL OR metadata @> $5)
+   AND {access}
  ORDER BY {order}
  LIMIT $7 OFFSET $8

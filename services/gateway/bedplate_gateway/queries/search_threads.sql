@@ -15,5 +15,6 @@ SELECT CASE WHEN $6::text[] IS NULL THEN thread_json(threads)
    AND ($3::jsonb IS NULL OR metadata @> $3)
    AND ($4::jsonb IS NULL OR "values" @> $4)
    AND ($5::text IS NULL OR status = $5)
+   AND {access}
  ORDER BY {order}
  LIMIT $8 OFFSET $9
