@@ -118,5 +118,7 @@ async def desk(servers: Servers) -> AsyncIterator[Desk]:
             await stack.enter_async_context(resource)
         streams = backbone.bus.client.jetstream()
         await streams.purge_stream(QUEUE)
-        await backbone.pool.execute("TRUNCATE runs, threads, crons, assistants, outbox")
+        await backbone.pool.execute(
+            "TRUNCATE runs, threads, crons, assistant_versions, assistants, outbox"
+        )
         yield Desk(backbone, streams)
