@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -23,12 +25,15 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from bedplate.devstack.stack import Stack
+from bedplate.testing.eventually import eventually
 from bedplate.testing.talks import Story, Talk
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = ROOT / "tests" / "graphs" / "langgraph.json"
 GUARDED = GRAPHS.parent / "guarded" / "langgraph.json"
 DESK = ROOT / "examples" / "support-desk"
+
+PATIENCE_S = 30.0
 
 RunStack = Callable[..., Stack]
 
@@ -219,3 +224,79 @@ async def rows(stack: Stack) -> AsyncIterator[Any]:
         yield connection
     finally:
         await connection.close()
+
+
+class Steps:
+    """One run of twenty steps on a stack."""
+
+    def __init__(self, stack: Stack, client: LangGraphClient, journal: Any, gate: Path) -> None:
+        self.stack = stack
+        self.client = client
+        self.journal = journal
+        self.gate = gate
+        self.thread_id = ""
+        self.run_id = ""
+
+    async def start(
+        self,
+        *,
+        gate_at: int | None = None,
+        pause_s: float = 0,
+        shelf: str | None = None,
+        **given: Any,
+    ) -> None:
+        self.thread_id = (await self.client.threads.create())["thread_id"]
+        work: dict[str, Any] = {"steps": 20, "journal": self.journal.path, "pause_s": pause_s}
+        if gate_at is not None:
+            work |= {"gate": str(self.gate), "gate_at": gate_at}
+        if shelf is not None:
+            work["shelf"] = shelf
+        run = await self.client.runs.create(self.thread_id, "steps", input=work, **given)
+        self.run_id = run["run_id"]
+
+    async def is_at(self, step: int) -> int:
+        """Wait until the step has begun and all before it are saved; the process it runs in."""
+        await eventually(lambda: str(step) in self.journal.firsts(), within_s=PATIENCE_S)
+        await eventually(self.count, equals=step - 1, within_s=PATIENCE_S)
+        return self.journal.pids()[-1]
+
+    async def count(self) -> int:
+        state: Any = await self.client.threads.get_state(self.thread_id)
+        return state["values"].get("count", 0)
+
+    async def goes_on(self, lines: int, since: float) -> float:
+        """Wait for the next line of the journal; the seconds from `since` to it."""
+        await eventually(
+            lambda: len(self.journal.lines()) > lines, within_s=PATIENCE_S, every_s=0.005
+        )
+        return time.monotonic() - since
+
+    async def ended(self) -> str:
+        await self.client.runs.join(self.thread_id, self.run_id)
+        run = await self.client.runs.get(self.thread_id, self.run_id)
+        return run["status"]
+
+    async def row(self) -> dict[str, Any]:
+        """Of the run, as PostgreSQL has it."""
+        connection = await asyncpg.connect(self.stack.endpoints.database_uri)
+        try:
+            found = await connection.fetchrow(
+                "SELECT status, attempt, failures FROM runs WHERE run_id = $1", UUID(self.run_id)
+            )
+        finally:
+            await connection.close()
+        assert found is not None
+        return dict(found)
+
+
+@pytest.fixture
+async def steps_on(journal: Any, tmp_path: Path) -> AsyncIterator[Callable[[Stack], Steps]]:
+    clients: list[LangGraphClient] = []
+
+    def make(stack: Stack) -> Steps:
+        clients.append(get_client(url=stack.url, api_key=None))
+        return Steps(stack, clients[-1], journal, tmp_path / "gate")
+
+    yield make
+    for client in clients:
+        await client.aclose()

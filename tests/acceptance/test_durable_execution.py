@@ -7,8 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,7 +15,6 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import pytest
-from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from bedplate.bus.broker import Bus
@@ -32,6 +30,7 @@ EXECUTOR_S_MAX = 10.0
 PATIENCE_S = 30.0
 STEPS = [str(number) for number in range(1, 21)]
 
+MakeSteps = Callable[[Stack], Any]
 Record = Callable[[str, float], None]
 
 
@@ -48,85 +47,6 @@ def pair(run_stack: Any) -> Iterator[Stack]:
 def either(request: pytest.FixtureRequest) -> Stack:
     """With one worker, and with two."""
     return request.getfixturevalue("stack" if request.param == 1 else "pair")
-
-
-class Steps:
-    """One run of twenty steps on a stack."""
-
-    def __init__(self, stack: Stack, client: LangGraphClient, journal: Any, gate: Path) -> None:
-        self.stack = stack
-        self.client = client
-        self.journal = journal
-        self.gate = gate
-        self.thread_id = ""
-        self.run_id = ""
-
-    async def start(
-        self,
-        *,
-        gate_at: int | None = None,
-        pause_s: float = 0,
-        shelf: str | None = None,
-        **given: Any,
-    ) -> None:
-        self.thread_id = (await self.client.threads.create())["thread_id"]
-        work: dict[str, Any] = {"steps": 20, "journal": self.journal.path, "pause_s": pause_s}
-        if gate_at is not None:
-            work |= {"gate": str(self.gate), "gate_at": gate_at}
-        if shelf is not None:
-            work["shelf"] = shelf
-        run = await self.client.runs.create(self.thread_id, "steps", input=work, **given)
-        self.run_id = run["run_id"]
-
-    async def is_at(self, step: int) -> int:
-        """Wait until the step has begun and all before it are saved; the process it runs in."""
-        await eventually(lambda: str(step) in self.journal.firsts(), within_s=PATIENCE_S)
-        await eventually(self.count, equals=step - 1, within_s=PATIENCE_S)
-        return self.journal.pids()[-1]
-
-    async def count(self) -> int:
-        state: Any = await self.client.threads.get_state(self.thread_id)
-        return state["values"].get("count", 0)
-
-    async def goes_on(self, lines: int, since: float) -> float:
-        """Wait for the next line of the journal; the seconds from `since` to it."""
-        await eventually(
-            lambda: len(self.journal.lines()) > lines, within_s=PATIENCE_S, every_s=0.005
-        )
-        return time.monotonic() - since
-
-    async def ended(self) -> str:
-        await self.client.runs.join(self.thread_id, self.run_id)
-        run = await self.client.runs.get(self.thread_id, self.run_id)
-        return run["status"]
-
-    async def row(self) -> dict[str, Any]:
-        """Of the run, as PostgreSQL has it."""
-        connection = await asyncpg.connect(self.stack.endpoints.database_uri)
-        try:
-            found = await connection.fetchrow(
-                "SELECT status, attempt, failures FROM runs WHERE run_id = $1", UUID(self.run_id)
-            )
-        finally:
-            await connection.close()
-        assert found is not None
-        return dict(found)
-
-
-MakeSteps = Callable[[Stack], Steps]
-
-
-@pytest.fixture
-async def steps_on(journal: Any, tmp_path: Path) -> AsyncIterator[MakeSteps]:
-    clients: list[LangGraphClient] = []
-
-    def make(stack: Stack) -> Steps:
-        clients.append(get_client(url=stack.url, api_key=None))
-        return Steps(stack, clients[-1], journal, tmp_path / "gate")
-
-    yield make
-    for client in clients:
-        await client.aclose()
 
 
 @pytest.fixture
@@ -386,7 +306,7 @@ def told(stack: Stack, metric: str, *, replica: int = 1) -> float:
     return float(line.split()[-1])
 
 
-async def written(run: Steps) -> list[dict[str, Any]]:
+async def written(run: Any) -> list[dict[str, Any]]:
     """The thread's checkpoints in order: which step, written by which attempt."""
     connection = await asyncpg.connect(run.stack.endpoints.database_uri)
     try:
@@ -400,7 +320,7 @@ async def written(run: Steps) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-async def events_of(run: Steps) -> list[Any]:
+async def events_of(run: Any) -> list[Any]:
     """What the stream holds of the run."""
     bus = await Bus.connect(run.stack.endpoints.nats_url, name="test")
     try:
@@ -409,90 +329,3 @@ async def events_of(run: Steps) -> list[Any]:
             return [event async for event in follower.stored()]
     finally:
         await bus.close()
-
-
-class Sse:
-    """A client that reads Server-Sent Events and nothing else."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self.seen: list[tuple[str, str, Any]] = []
-        """(id, event, data) of everything that came, over all connections."""
-        self.run_id = ""
-
-    async def parts(self, method: str, path: str, **given: Any) -> AsyncGenerator[None]:
-        """One connection: yields after each event; ends when the server closes."""
-        async with httpx.AsyncClient(base_url=self._url, timeout=60) as http:
-            async with http.stream(method, path, **given) as answer:
-                assert answer.status_code == 200
-                fields: dict[str, str] = {}
-                async for line in answer.aiter_lines():
-                    if line:
-                        name, _, value = line.partition(": ")
-                        fields[name] = value
-                    elif "event" in fields:
-                        part = (fields.get("id", ""), fields["event"], json.loads(fields["data"]))
-                        self.seen.append(part)
-                        fields = {}
-                        yield
-
-    async def read(self, count: int | None, method: str, path: str, **given: Any) -> bool:
-        """Read on for `count` events and hang up, or to the end; whether it came to the end."""
-        async with aclosing(self.parts(method, path, **given)) as parts:
-            left = count
-            async for _ in parts:
-                if left is not None:
-                    left -= 1
-                    if left == 0:
-                        return False
-        return True
-
-
-async def test_a_client_that_reconnects_sees_every_event_once_and_in_order(
-    pair: Stack, steps_on: MakeSteps
-) -> None:
-    run = steps_on(pair)
-    run.thread_id = (await run.client.threads.create())["thread_id"]
-    sse = Sse(pair.url)
-    order = {
-        "assistant_id": "steps",
-        "input": {"steps": 20, "journal": run.journal.path, "pause_s": 0.04},
-        "stream_mode": ["values", "updates"],
-        "stream_resumable": True,
-        "on_disconnect": "continue",
-    }
-    await sse.read(5, "POST", f"/threads/{run.thread_id}/runs/stream", json=order)
-    run.run_id = sse.seen[0][2]["run_id"]
-    path = f"/threads/{run.thread_id}/runs/{run.run_id}/stream"
-    is_over, connections = False, 1
-    while not is_over:
-        if connections in (2, 4):
-            os.kill(run.journal.pids()[-1], signal.SIGKILL)
-        headers = {"Last-Event-ID": sse.seen[-1][0]}
-        is_over = await sse.read(6, "GET", path, headers=headers)
-        connections += 1
-        assert connections < 40
-    assert connections >= 5 and await run.ended() == "success"
-
-    numbers = [int(event_id.partition("-")[0]) for event_id, _, _ in sse.seen]
-    assert numbers == list(range(1, len(numbers) + 1)), "every event, once, in order"
-    attempts = [data["attempt"] for _, event, data in sse.seen if event == "metadata"]
-    assert attempts == [1, 2, 3]
-    assert sse.seen[-1][2]["count"] == 20
-    for counts in per_attempt(sse.seen):
-        assert counts == sorted(set(counts)), "within an attempt no value shows twice"
-
-    again = Sse(pair.url)
-    await again.read(None, "GET", path, headers={"Last-Event-ID": "-1"})
-    assert again.seen == sse.seen, "one connection sees what many saw"
-
-
-def per_attempt(seen: list[tuple[str, str, Any]]) -> list[list[int]]:
-    """The counts in the values of each attempt; a new one begins with its `metadata`."""
-    found: list[list[int]] = []
-    for _, event, data in seen:
-        if event == "metadata":
-            found.append([])
-        elif event == "values":
-            found[-1].append(data.get("count", 0))
-    return found

@@ -7,37 +7,13 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import orjson
 import pytest
 from websockets.asyncio.client import connect
 
 from bedplate.devstack.stack import Stack
+from bedplate.testing import protocol
 from bedplate.testing.eventually import eventually
-from bedplate.testing.protocol import (
-    ALL,
-    PATIENCE_S,
-    address,
-    ask,
-    command,
-    forget,
-    history,
-    methods,
-    opened,
-    start,
-    state_of,
-    up_to_end,
-)
-
-
-def frames_of(text: str) -> list[tuple[str, Any, str | None]]:
-    """Name, data and id of each."""
-    found: list[tuple[str, Any, str | None]] = []
-    for block in text.split("\r\n\r\n"):
-        if block and not block.startswith(":"):
-            fields = dict(line.split(": ", 1) for line in block.split("\r\n"))
-            found.append((fields["event"], orjson.loads(fields["data"]), fields.get("id")))
-    return found
-
+from bedplate.testing.sse import frames_of
 
 # -- runs
 
@@ -59,7 +35,7 @@ async def test_a_join_from_the_start_gets_the_final_values_and_ends(
     http: httpx.AsyncClient, stack: Stack, thread: str, start_at: str
 ) -> None:
     path, _ = await finished(http, thread, "steps", {"steps": 2})
-    await forget(stack, thread)
+    await protocol.forget(stack, thread)
     answer = await http.get(f"{path}/stream", headers={"Last-Event-ID": start_at})
     (metadata, values) = frames_of(answer.text)
     run = path.rsplit("/", 1)[-1]
@@ -75,7 +51,7 @@ async def test_a_join_from_a_position_gets_what_it_has_not_seen(
     http: httpx.AsyncClient, stack: Stack, thread: str
 ) -> None:
     path, last = await finished(http, thread, "steps", {"steps": 2})
-    await forget(stack, thread)
+    await protocol.forget(stack, thread)
     early = await http.get(f"{path}/stream", headers={"Last-Event-ID": "2-7"})
     assert [name for name, _, _ in frames_of(early.text)] == ["values"]
     late = await http.get(f"{path}/stream", headers={"Last-Event-ID": last})
@@ -86,7 +62,7 @@ async def test_a_join_of_a_failed_run_gets_its_error(
     http: httpx.AsyncClient, stack: Stack, thread: str
 ) -> None:
     path, _ = await finished(http, thread, "raises", {"message": "boom"})
-    await forget(stack, thread)
+    await protocol.forget(stack, thread)
     answer = await http.get(f"{path}/stream", headers={"Last-Event-ID": "-1"})
     assert frames_of(answer.text)[-1][:2] == ("error", {"error": "ValueError", "message": "boom"})
     waited = await http.get(f"{path}/join")
@@ -98,7 +74,7 @@ async def test_a_run_that_was_not_the_last_has_its_own_values(
 ) -> None:
     first, _ = await finished(http, thread, "steps", {"steps": 1})
     second, _ = await finished(http, thread, "steps", {"steps": 2})
-    await forget(stack, thread)
+    await protocol.forget(stack, thread)
     logs = []
     for path in (first, second):
         answer = await http.get(f"{path}/stream", headers={"Last-Event-ID": "-1"})
@@ -116,7 +92,7 @@ async def up_to_done(http: httpx.AsyncClient, thread: str, last_event_id: str) -
     headers = {"Last-Event-ID": last_event_id}
     async with (
         http.stream("GET", f"/threads/{thread}/stream", headers=headers) as answer,
-        asyncio.timeout(PATIENCE_S),
+        asyncio.timeout(protocol.PATIENCE_S),
     ):
         async for part in answer.aiter_text():
             text += part
@@ -131,7 +107,7 @@ async def test_the_thread_stream_tells_values_and_end_of_the_last_run(
     await finished(http, thread, "steps", {"steps": 1})
     path, last = await finished(http, thread, "steps", {"steps": 2})
     run = path.rsplit("/", 1)[-1]
-    await forget(stack, thread)
+    await protocol.forget(stack, thread)
     for position in ("-", "2-7"):
         values, done = await up_to_done(http, thread, position)
         assert values[0] == "values" and values[1]["log"]
@@ -142,7 +118,7 @@ async def test_the_thread_stream_tells_values_and_end_of_the_last_run(
         http.stream(
             "GET", f"/threads/{thread}/stream", headers={"Last-Event-ID": str(done[2])}
         ) as answer,
-        asyncio.timeout(PATIENCE_S),
+        asyncio.timeout(protocol.PATIENCE_S),
     ):
         assert await anext(answer.aiter_lines()) == ": heartbeat"
 
@@ -151,10 +127,10 @@ async def test_a_thread_stream_from_now_on_tells_nothing_of_the_past(
     http: httpx.AsyncClient, stack: Stack, thread: str
 ) -> None:
     await finished(http, thread, "steps", {"steps": 1})
-    await forget(stack, thread)
+    await protocol.forget(stack, thread)
     async with (
         http.stream("GET", f"/threads/{thread}/stream") as answer,
-        asyncio.timeout(PATIENCE_S),
+        asyncio.timeout(protocol.PATIENCE_S),
     ):
         await finished(http, thread, "noop", {})
         lines = answer.aiter_lines()
@@ -170,38 +146,42 @@ async def test_the_end_told_from_the_row_is_the_end_that_was_stored(
 ) -> None:
     thread = str(uuid4())
     for graph in ("noop", "raises"):
-        await start(http, thread, graph, {})
-    whole = await history(http, thread, runs=2)
-    await forget(stack, thread)
-    assert (await history(http, thread))[-1] == whole[-1]
+        await protocol.start(http, thread, graph, {})
+    whole = await protocol.history(http, thread, runs=2)
+    await protocol.forget(stack, thread)
+    assert (await protocol.history(http, thread))[-1] == whole[-1]
 
 
 async def test_a_thread_past_retention_shows_its_state_and_how_it_ended(
     http: httpx.AsyncClient, stack: Stack, rows: Any
 ) -> None:
     thread = str(uuid4())
-    run = await start(http, thread, "approval", {"question": "still?"})
-    whole = await history(http, thread)
+    run = await protocol.start(http, thread, "approval", {"question": "still?"})
+    whole = await protocol.history(http, thread)
 
     async def is_over() -> bool:
         row = await rows.fetchrow("SELECT status FROM threads WHERE thread_id = $1", thread)
         return row["status"] == "interrupted"
 
-    await eventually(is_over, within_s=PATIENCE_S)
-    await forget(stack, thread)
-    shown = await history(http, thread)
-    assert methods(shown) == ["input.requested", "values", "lifecycle"]
+    await eventually(is_over, within_s=protocol.PATIENCE_S)
+    await protocol.forget(stack, thread)
+    shown = await protocol.history(http, thread)
+    assert protocol.methods(shown) == ["input.requested", "values", "lifecycle"]
     assert shown[-1] == whole[-1]
     assert shown[-1]["event_id"] == f"synth:{run}:lc||interrupted"
-    assert await history(http, thread) == shown
+    assert await protocol.history(http, thread) == shown
     # Whoever was cut off before the end, or has seen all but the end, is told of the end alone.
-    assert await history(http, thread, since=shown[-2]["seq"]) == shown[-1:]
-    async with connect(address(stack.url, thread)) as socket:
-        answer, _ = await ask(socket, "subscription.reconnect", channels=ALL, since=1)
+    assert await protocol.history(http, thread, since=shown[-2]["seq"]) == shown[-1:]
+    async with connect(protocol.address(stack.url, thread)) as socket:
+        answer, _ = await protocol.ask(
+            socket, "subscription.reconnect", channels=protocol.ALL, since=1
+        )
         assert answer["type"] == "error"
         assert (answer["since"], answer["min_available_seq"]) == (1, whole[-1]["seq"] + 1)
     one = shown[0]["params"]["data"]["interrupt_id"]
-    async with opened(http, thread, since=shown[-1]["seq"]) as events:
-        answer = await command(http, thread, "input.respond", interrupt_id=one, response="yes")
+    async with protocol.opened(http, thread, since=shown[-1]["seq"]) as events:
+        answer = await protocol.command(
+            http, thread, "input.respond", interrupt_id=one, response="yes"
+        )
         assert answer["type"] == "success"
-        assert state_of((await up_to_end(events))[-1]) == "completed"
+        assert protocol.state_of((await protocol.up_to_end(events))[-1]) == "completed"

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import httpx
-import orjson
 import pytest
 from langgraph_sdk.client import LangGraphClient
 
+from bedplate.testing.sse import Frame, frames_from
+
 PATIENCE_S = 20
 FROM_START = {"Last-Event-ID": "-"}
-
-
-@dataclass(frozen=True)
-class Frame:
-    name: str
-    data: Any
-    id: str
-
-    @property
-    def is_done(self) -> bool:
-        return self.name == "metadata" and self.data.get("status") == "run_done"
 
 
 @pytest.fixture
@@ -34,25 +23,18 @@ async def thread(client: LangGraphClient) -> str:
     return (await client.threads.create())["thread_id"]
 
 
+def is_done(frame: Frame) -> bool:
+    return frame.name == "metadata" and frame.data.get("status") == "run_done"
+
+
 @asynccontextmanager
 async def joined(
     http: httpx.AsyncClient, thread: str, headers: Any = None, **query: Any
-) -> AsyncIterator[AsyncIterator[Frame]]:
+) -> AsyncGenerator[AsyncIterator[Frame]]:
     path = f"/threads/{thread}/stream"
     async with http.stream("GET", path, params=query, headers=headers) as answer:
         assert answer.status_code == 200, await answer.aread()
-        yield _frames(answer)
-
-
-async def _frames(answer: httpx.Response) -> AsyncIterator[Frame]:
-    fields: dict[str, str] = {}
-    async for line in answer.aiter_lines():
-        if line and not line.startswith(":"):
-            name, _, value = line.partition(": ")
-            fields[name] = value
-        elif not line and fields:
-            yield Frame(fields["event"], orjson.loads(fields["data"]), fields["id"])
-            fields = {}
+        yield frames_from(answer)
 
 
 async def up_to_done(frames: AsyncIterator[Frame], *, runs: int = 1) -> list[Frame]:
@@ -60,7 +42,7 @@ async def up_to_done(frames: AsyncIterator[Frame], *, runs: int = 1) -> list[Fra
     async with asyncio.timeout(PATIENCE_S):
         async for frame in frames:
             seen.append(frame)
-            runs -= frame.is_done
+            runs -= is_done(frame)
             if runs == 0:
                 return seen
     raise AssertionError("the stream ended")
@@ -81,12 +63,12 @@ async def test_follow_ups_and_resumed_runs_come_in_one_stream(
         second = await run(client, thread, "approval", command={"resume": "yes"}, input=None)
         third = await run(client, thread, "noop")
         seen += await up_to_done(frames, runs=2)
-    starts = [frame.data for frame in seen if frame.name == "metadata" and not frame.is_done]
+    starts = [frame.data for frame in seen if frame.name == "metadata" and not is_done(frame)]
     assert [start["run_id"] for start in starts] == [first, second, third]
-    assert [frame.data["run_id"] for frame in seen if frame.is_done] == [first, second, third]
+    assert [frame.data["run_id"] for frame in seen if is_done(frame)] == [first, second, third]
     assert seen[1].name == "updates" and "__interrupt__" in seen[1].data
     assert any(frame.name == "values" and frame.data.get("answer") == "yes" for frame in seen)
-    numbers = [int(frame.id.split("-")[0]) for frame in seen]
+    numbers = [int((frame.id or "").split("-")[0]) for frame in seen]
     assert numbers == sorted(set(numbers))
 
 
@@ -99,8 +81,8 @@ async def test_a_stream_begins_with_what_comes_and_replays_only_when_asked(
     await client.runs.join(thread, not_kept)
     async with joined(http, thread) as new, joined(http, thread, FROM_START) as all_:
         last = await run(client, thread, "noop", stream_resumable=False)
-        assert {frame.data["run_id"] for frame in await up_to_done(new) if frame.is_done} == {last}
-        done = [frame for frame in await up_to_done(all_, runs=2) if frame.is_done]
+        assert {frame.data["run_id"] for frame in await up_to_done(new) if is_done(frame)} == {last}
+        done = [frame for frame in await up_to_done(all_, runs=2) if is_done(frame)]
         assert [frame.data["run_id"] for frame in done] == [first, last]
 
 

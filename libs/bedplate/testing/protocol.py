@@ -17,6 +17,8 @@ from bedplate.bus.broker import Bus
 from bedplate.devstack.stack import Stack
 from bedplate_proto.subjects import ThreadAddress
 
+from .sse import frames_from
+
 ALL = [
     *("values", "updates", "checkpoints", "messages", "tools", "lifecycle", "input", "tasks"),
     "custom",
@@ -51,16 +53,10 @@ async def opened(
 
 
 async def events_of(answer: httpx.Response) -> AsyncGenerator[Any]:
-    fields: dict[str, str] = {}
-    async for line in answer.aiter_lines():
-        if line and not line.startswith(":"):
-            name, _, value = line.partition(": ")
-            fields[name] = value
-        elif not line and fields:
-            event = orjson.loads(fields["data"])
-            assert (fields["event"], int(fields["id"])) == (event["method"], event["seq"])
-            yield event
-            fields = {}
+    async for frame in frames_from(answer):
+        event = frame.data
+        assert (frame.name, int(frame.id or 0)) == (event["method"], event["seq"])
+        yield event
 
 
 def state_of(event: Any) -> str | None:

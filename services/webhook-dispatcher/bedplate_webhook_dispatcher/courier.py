@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from types import TracebackType
 from typing import Any, Self, TypeAlias, cast
 from urllib.parse import urljoin
 
@@ -96,12 +95,7 @@ class Courier:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         # A thread in a resolver that hangs is not waited for; it ends by itself or with us.
         self._resolvers.shutdown(wait=False, cancel_futures=True)
 

@@ -99,6 +99,14 @@ class Books:
         (claimed,) = await self.ledger.claim([order.run_id], by="executor-1", lease_s=lease_s)
         return claimed.attempt
 
+    async def running(self, **changed: Any) -> tuple[CreateRun, int]:
+        """A run that executes, and nothing in the outbox."""
+        order = await self.create(**changed)
+        attempt = await self.claim(order)
+        await self.flushed()
+        self.broker.stored.clear()
+        return order, attempt
+
     def about(self, order: CreateRun, attempt: int) -> Finish:
         return Finish(
             order.run_id, order.thread_id, order.tenant, ASSISTANT, order.graph_id, attempt, None

@@ -13,20 +13,10 @@ from bedplate.kernel.errors import NotFound
 from bedplate.kernel.run import Ending, Gone, Run
 from bedplate.ledger import Applied, Missing, Superseded
 from bedplate.testing.eventually import eventually
-from bedplate_proto.runs import EVENTS_SKIPPED
 from bedplate_proto.vocabulary import CancelAction, RunStatus, ThreadStatus
 
 TICKETS = "bedplate.v1.dispatch.default.normal"
 FINISHED = "bedplate.v1.lc.default.run.finished"
-
-
-async def running(books: Any, **changed: Any) -> tuple[Any, int]:
-    """A run that executes, and nothing in the outbox."""
-    order = await books.create(**changed)
-    attempt = await books.claim(order)
-    await books.flushed()
-    books.broker.stored.clear()
-    return order, attempt
 
 
 async def test_a_claim_hands_over_all_an_executor_needs(books: Any) -> None:
@@ -42,7 +32,7 @@ async def test_a_claim_hands_over_all_an_executor_needs(books: Any) -> None:
 
 
 async def test_a_finished_run_shows_on_its_thread(books: Any, outcome: Any) -> None:
-    order, attempt = await running(books)
+    order, attempt = await books.running()
     ending = outcome(
         Ending.INTERRUPTED,
         values='{"a": 1}',
@@ -62,9 +52,9 @@ async def test_a_finished_run_shows_on_its_thread(books: Any, outcome: Any) -> N
 
 
 async def test_a_failed_run_keeps_the_values_its_thread_showed(books: Any, outcome: Any) -> None:
-    order, attempt = await running(books)
+    order, attempt = await books.running()
     await books.ledger.finish(books.about(order, attempt), outcome(values='{"kept": 1}'))
-    again, attempt = await running(books, thread_id=order.thread_id)
+    again, attempt = await books.running(thread_id=order.thread_id)
     error = '{"error": "ValueError", "message": "no"}'
     await books.ledger.finish(
         books.about(again, attempt),
@@ -78,7 +68,7 @@ async def test_a_failed_run_keeps_the_values_its_thread_showed(books: Any, outco
 
 
 async def test_a_thread_is_busy_until_its_last_run_has_ended(books: Any, outcome: Any) -> None:
-    first, attempt = await running(books)
+    first, attempt = await books.running()
     second = await books.create(first.thread_id)
     await books.ledger.finish(
         books.about(first, attempt), outcome(thread_status=ThreadStatus.INTERRUPTED)
@@ -94,7 +84,7 @@ async def test_a_thread_is_busy_until_its_last_run_has_ended(books: Any, outcome
 async def test_a_run_that_never_started_leaves_the_thread_as_it_was(
     books: Any, outcome: Any
 ) -> None:
-    order, attempt = await running(books)
+    order, attempt = await books.running()
     await books.ledger.finish(
         books.about(order, attempt),
         outcome(Ending.ERROR, values='{"v": 1}', error="{}", thread_status=ThreadStatus.ERROR),
@@ -114,7 +104,7 @@ async def test_a_run_that_never_started_leaves_the_thread_as_it_was(
 async def test_the_end_of_a_run_that_never_started_has_a_number_unless_another_one_counts(
     books: Any, outcome: Any
 ) -> None:
-    order, attempt = await running(books)
+    order, attempt = await books.running()
     behind = await books.create(order.thread_id)
 
     async def cancelled(run: Any) -> Any:
@@ -137,7 +127,7 @@ async def test_the_end_of_a_run_that_never_started_has_a_number_unless_another_o
 
 
 async def test_the_end_of_a_run_is_told_once_with_its_facts(books: Any, outcome: Any) -> None:
-    order, attempt = await running(books, kwargs='{"webhook": "https://x.test/"}')
+    order, attempt = await books.running(kwargs='{"webhook": "https://x.test/"}')
     behind = await books.create(order.thread_id)
     await books.flushed()
     books.broker.stored.clear()
@@ -168,7 +158,7 @@ async def test_the_end_of_a_run_is_told_once_with_its_facts(books: Any, outcome:
 
 
 async def test_a_stale_attempt_changes_nothing(books: Any, outcome: Any) -> None:
-    order, old = await running(books)
+    order, old = await books.running()
     await books.ledger.lose({order.run_id: old}, failures_max=3, expired_only=False)
     new = await books.claim(order)
     before = await books.run(order.run_id), await books.thread(order.thread_id)
@@ -184,7 +174,7 @@ async def test_a_stale_attempt_changes_nothing(books: Any, outcome: Any) -> None
 
 
 async def test_the_end_of_a_run_that_is_gone_is_missing(books: Any, outcome: Any) -> None:
-    order, attempt = await running(books)
+    order, attempt = await books.running()
     await books.threads.delete([order.thread_id], tenant="default")
     for ending in (Ending.SUCCESS, Ending.ROLLED_BACK):
         assert await books.ledger.finish(books.about(order, attempt), outcome(ending)) == Missing()
@@ -193,7 +183,7 @@ async def test_the_end_of_a_run_that_is_gone_is_missing(books: Any, outcome: Any
 async def test_a_rolled_back_run_is_gone_and_the_thread_shows_the_state_before(
     books: Any, outcome: Any
 ) -> None:
-    order, attempt = await running(books)
+    order, attempt = await books.running()
     ending = outcome(Ending.ROLLED_BACK, values=None, thread_status=ThreadStatus.IDLE, events_n=5)
     assert await books.ledger.finish(books.about(order, attempt), ending) == Applied()
     assert await books.run(order.run_id) is None
@@ -205,134 +195,8 @@ async def test_a_rolled_back_run_is_gone_and_the_thread_shows_the_state_before(
     assert (data["is_rolled_back"], data["status"]) == (True, "interrupted")
 
 
-async def test_a_renewal_answers_for_each_run(books: Any, outcome: Any) -> None:
-    held, a = await running(books)
-    asked, b = await running(books)
-    stale, c = await running(books)
-    over, d = await running(books)
-    await books.admissions.cancel(
-        asked.run_id, asked.thread_id, tenant="default", action=CancelAction.ROLLBACK
-    )
-    await books.ledger.finish(books.about(over, d), outcome())
-    gone = uuid4()
-    claims = {held: a, asked: b, stale: c + 1, over: d}
-    renewed = await books.ledger.renew(
-        {order.run_id: attempt for order, attempt in claims.items()} | {gone: 1}, lease_s=500
-    )
-    assert renewed.held == {held.run_id: None, asked.run_id: CancelAction.ROLLBACK}
-    assert renewed.superseded == {stale.run_id, over.run_id, gone}
-    remaining = await books.pool.fetch(
-        "SELECT run_id FROM runs WHERE lease_until > now() + interval '400 seconds'"
-    )
-    assert {row["run_id"] for row in remaining} == {held.run_id, asked.run_id}
-
-
-async def test_a_lease_that_ran_out_is_renewable_until_somebody_took_the_run(books: Any) -> None:
-    order = await books.create()
-    attempt = await books.claim(order, lease_s=-1)
-    renewed = await books.ledger.renew({order.run_id: attempt}, lease_s=60)
-    assert renewed.held == {order.run_id: None}
-    assert await books.ledger.find_expired(limit=10) == []
-
-
-async def test_only_a_lease_that_ran_out_expires(books: Any) -> None:
-    alive = await books.create()
-    await books.claim(alive)
-    dead = await books.create()
-    attempt = await books.claim(dead, lease_s=-1)
-    assert await books.ledger.find_expired(limit=10) == [(dead.run_id, attempt)]
-    lost = await books.ledger.lose(
-        {alive.run_id: 1, dead.run_id: attempt}, failures_max=3, expired_only=True
-    )
-    assert [each.run_id for each in lost] == [dead.run_id]
-    assert await books.state(alive.run_id) == Run(RunStatus.RUNNING, 1)
-    assert await books.state(dead.run_id) == Run(RunStatus.PENDING, 1, failures=1)
-
-
-async def test_a_renewal_that_came_first_saves_the_run_from_expiry(books: Any) -> None:
-    order = await books.create()
-    attempt = await books.claim(order, lease_s=-1)
-    (expired,) = await books.ledger.find_expired(limit=10)
-    await books.ledger.renew({order.run_id: attempt}, lease_s=60)
-    assert await books.ledger.lose(dict([expired]), failures_max=3, expired_only=True) == []
-
-
-async def test_a_run_whose_attempts_all_die_ends_in_error(books: Any) -> None:
-    order, attempt = await running(books, kwargs='{"webhook": "https://x.test/"}')
-    behind = await books.create(order.thread_id)
-    for failures in (1, 2):
-        (lost,) = await books.ledger.lose(
-            {order.run_id: attempt}, failures_max=3, expired_only=False
-        )
-        assert not lost.is_last
-        assert await books.state(order.run_id) == Run(RunStatus.PENDING, attempt, failures)
-        attempt = await books.claim(order)
-    await books.flushed()
-    tickets = [each.msg_id for each in books.broker.stored if each.subject == TICKETS]
-    assert tickets == [f"{order.run_id}:2", f"{order.run_id}:3"]
-    books.broker.stored.clear()
-    (lost,) = await books.ledger.lose({order.run_id: attempt}, failures_max=3, expired_only=False)
-    assert lost.is_last
-    assert (lost.thread_id, lost.tenant, lost.attempt) == (order.thread_id, "default", 3)
-    assert await books.state(order.run_id) == Run(RunStatus.ERROR, 3, 3)
-    assert json.loads((await books.run(order.run_id))["error"])["error"] == "WorkerLost"
-    await books.flushed()
-    (message,) = books.broker.stored
-    data = json.loads(message.body)["data"]
-    assert (message.subject, data["status"], data["has_next"]) == (FINISHED, "error", True)
-    assert (data["webhook"], data["error"]["error"]) == ("https://x.test/", "WorkerLost")
-    thread = await books.thread(order.thread_id)
-    assert (thread["status"], thread["settled_status"]) == ("busy", "error")
-    assert await books.dispatch.dispatch_next(order.thread_id)
-    assert await books.claim(behind) == 1
-
-
-async def test_numbers_go_on_beyond_what_dead_attempts_may_have_written(
-    books: Any, outcome: Any
-) -> None:
-    before, attempt = await running(books)
-    await books.ledger.finish(books.about(before, attempt), outcome(events_n=7))
-    order, attempt = await running(books, thread_id=before.thread_id)
-    (lost,) = await books.ledger.lose({order.run_id: attempt}, failures_max=1, expired_only=False)
-    assert lost.events_n == 7
-    after = await books.create(before.thread_id)
-    (claimed,) = await books.ledger.claim([after.run_id], by="x", lease_s=60)
-    assert claimed.events_n == 7 + 2 * EVENTS_SKIPPED
-
-
-async def test_a_finish_never_turns_the_numbers_back(books: Any, outcome: Any) -> None:
-    first, attempt = await running(books)
-    await books.ledger.finish(books.about(first, attempt), outcome(events_n=9))
-    for ending in (Ending.SUCCESS, Ending.ROLLED_BACK):
-        order, attempt = await running(books, thread_id=first.thread_id)
-        await books.ledger.finish(books.about(order, attempt), outcome(ending, events_n=0))
-        assert (await books.thread(first.thread_id))["events_n"] == 9
-
-
-async def test_a_released_run_gets_a_new_ticket_and_spends_no_failure(books: Any) -> None:
-    one, a = await running(books)
-    two, b = await running(books)
-    held = {one.run_id: a, two.run_id: b, uuid4(): 1}
-    assert await books.ledger.release(held) == 2
-    assert await books.ledger.release(held) == 0
-    await books.flushed()
-    assert {each.msg_id for each in books.broker.stored} == {f"{one.run_id}:2", f"{two.run_id}:2"}
-    assert await books.state(one.run_id) == Run(RunStatus.PENDING, 1)
-    assert (await books.thread(one.thread_id))["current_run"] == one.run_id
-    assert await books.claim(one) == 2
-
-
-async def test_a_released_run_is_still_its_threads_first(books: Any) -> None:
-    order, attempt = await running(books)
-    behind = await books.create(order.thread_id)
-    await books.ledger.release({order.run_id: attempt})
-    assert not await books.dispatch.dispatch_next(order.thread_id)
-    claimed = await books.ledger.claim([behind.run_id, order.run_id], by="x", lease_s=60)
-    assert [each.run_id for each in claimed] == [order.run_id]
-
-
 async def test_a_cancel_request_reaches_the_next_attempt_too(books: Any) -> None:
-    order, attempt = await running(books)
+    order, attempt = await books.running()
     await books.admissions.cancel(
         order.run_id, order.thread_id, tenant="default", action=CancelAction.ROLLBACK
     )
@@ -342,7 +206,7 @@ async def test_a_cancel_request_reaches_the_next_attempt_too(books: Any) -> None
 
 
 async def test_a_run_that_is_not_there_cannot_be_cancelled(books: Any) -> None:
-    order, _ = await running(books)
+    order, _ = await books.running()
     for run_id, thread_id, tenant in (
         (uuid4(), order.thread_id, "default"),
         (order.run_id, uuid4(), "default"),
@@ -394,24 +258,12 @@ async def test_of_many_claims_at_once_one_wins(books: Any) -> None:
         assert await books.state(order.run_id) == Run(RunStatus.RUNNING, 1)
 
 
-async def test_of_a_finish_and_an_expiry_at_once_one_wins(books: Any, outcome: Any) -> None:
-    for _ in range(30):
-        order = await books.create()
-        attempt = await books.claim(order, lease_s=-1)
-        closed, lost = await asyncio.gather(
-            books.ledger.finish(books.about(order, attempt), outcome()),
-            books.ledger.lose({order.run_id: attempt}, failures_max=1, expired_only=True),
-        )
-        assert (closed == Applied()) != bool(lost)
-        await books.assert_consistent(order.thread_id)
-
-
 async def test_lost_tickets_are_issued_again_only_for_runs_that_wait_for_theirs(
     books: Any,
 ) -> None:
     waiting = await books.create()
     await books.create(waiting.thread_id)
-    await running(books)
+    await books.running()
     await books.flushed()
     books.broker.stored.clear()
     assert await books.dispatch.reissue_tickets(older_than_s=60, limit=10) == 0
@@ -424,7 +276,7 @@ async def test_lost_tickets_are_issued_again_only_for_runs_that_wait_for_theirs(
 
 
 async def test_a_run_that_is_over_can_be_forgotten(books: Any, outcome: Any) -> None:
-    order, attempt = await running(books)
+    order, attempt = await books.running()
     assert not await books.ledger.forget(order.run_id)
     await books.ledger.finish(books.about(order, attempt), outcome())
     assert await books.ledger.forget(order.run_id)
@@ -435,7 +287,7 @@ async def test_a_run_that_is_over_can_be_forgotten(books: Any, outcome: Any) -> 
 async def test_a_temporary_thread_goes_when_its_last_run_has_ended(
     books: Any, outcome: Any
 ) -> None:
-    order, attempt = await running(books, is_temporary=True, deletes_thread=True)
+    order, attempt = await books.running(is_temporary=True, deletes_thread=True)
     behind = await books.create(order.thread_id)
     await books.ledger.finish(books.about(order, attempt), outcome())
     assert (await books.thread(order.thread_id))["doomed_at"] is None
@@ -467,6 +319,6 @@ async def test_a_temporary_thread_goes_also_when_its_run_is_cancelled_or_lost(
 
 
 async def test_a_kept_temporary_thread_stays(books: Any, outcome: Any) -> None:
-    order, attempt = await running(books, is_temporary=True, deletes_thread=False)
+    order, attempt = await books.running(is_temporary=True, deletes_thread=False)
     await books.ledger.finish(books.about(order, attempt), outcome())
     assert (await books.thread(order.thread_id))["doomed_at"] is None
