@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import TypeVar
 from uuid import UUID
 
 import nats.errors
@@ -31,6 +32,7 @@ from .reader import BUFFER_BYTES_MAX, Lines, Reader
 from .stored_events import Piece, StoredEvents
 from .thread_log import ThreadFollower
 
+R = TypeVar("R", bound=Reader)
 FOLLOWER_BYTES_MAX = BUFFER_BYTES_MAX
 # A follower of a run reads again this often though nothing came, in case the very last live message
 # was dropped.
@@ -47,15 +49,14 @@ class EventLog:
         bus.on_disconnected.append(self.distrust_all)
         bus.on_reconnected.append(self.check_all)
 
-    @asynccontextmanager
-    async def follow(
+    def follow(
         self,
         address: RunAddress,
         *,
         after_n: int = 0,
         from_sequence: int = 0,
         is_new: bool = False,
-    ) -> AsyncGenerator[Follower]:
+    ) -> AbstractAsyncContextManager[Follower]:
         """A follower that misses nothing from here on: subscribe first, then order the run.
 
         The subscription leaves on the connection before any later request does, so a run ordered
@@ -65,31 +66,28 @@ class EventLog:
         follower = Follower(
             self._bus, address, after_n=after_n, from_sequence=from_sequence, is_new=is_new
         )
-        async with self._heard(address.live(self._bus.prefix), follower):
-            yield follower
+        return self._heard(address.live(self._bus.prefix), follower)
 
-    @asynccontextmanager
-    async def follow_thread(
+    def follow_thread(
         self, address: ThreadAddress, *, after_n: int = 0, from_sequence: int = 0
-    ) -> AsyncGenerator[ThreadFollower]:
+    ) -> AbstractAsyncContextManager[ThreadFollower]:
         """The same for all runs of a thread, also of one that does not exist yet."""
         follower = ThreadFollower(self._bus, address, after_n=after_n, from_sequence=from_sequence)
-        async with self._heard(address.live(self._bus.prefix), follower):
-            yield follower
+        return self._heard(address.live(self._bus.prefix), follower)
 
     def thread_reader(self, address: ThreadAddress, *, after_n: int = 0) -> ThreadFollower:
         """One that hears nothing live, for `stored`."""
         return ThreadFollower(self._bus, address, after_n=after_n)
 
     @asynccontextmanager
-    async def _heard(self, subject: str, reader: Reader) -> AsyncGenerator[None]:
+    async def _heard(self, subject: str, reader: R) -> AsyncGenerator[R]:
         tail = self._tails.get(subject)
         if tail is None:
             tail = self._tails[subject] = Tail()
         tail.readers.add(reader)
         try:
             await tail.open(self._bus, subject)
-            yield
+            yield reader
         finally:
             tail.readers.discard(reader)
             if not tail.readers and self._tails.get(subject) is tail:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -54,10 +54,12 @@ class Pause(StrEnum):
 class _Place(ABC, Generic[F]):
     """Leave it with `close`, also when it was never read."""
 
-    def __init__(self, owner: Followings, follower: F, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, owner: Followings, follower: F, heard: AbstractAsyncContextManager[F]
+    ) -> None:
         self._owner = owner
         self._follower = follower
-        self._stack = stack
+        self._heard = heard
         self._is_checked = False
         self._is_waiting = False
         self._pauses: list[Pause] = []
@@ -102,7 +104,7 @@ class _Place(ABC, Generic[F]):
 
     async def close(self) -> None:
         self._owner.left(self)
-        await self._stack.aclose()
+        await self._heard.__aexit__(None, None, None)
 
     @abstractmethod
     def _ends_with(self, name: str) -> bool: ...
@@ -141,12 +143,12 @@ class ThreadFollowing(_Place[ThreadFollower]):
         self,
         owner: Followings,
         follower: ThreadFollower,
-        stack: AsyncExitStack,
+        heard: AbstractAsyncContextManager[ThreadFollower],
         *,
         ends_with_thread: bool,
         wants_states: bool,
     ) -> None:
-        super().__init__(owner, follower, stack)
+        super().__init__(owner, follower, heard)
         self._ends_with_thread = ends_with_thread
         self._wants_states = wants_states
 
@@ -194,11 +196,10 @@ class Followings:
         self, address: RunAddress, *, after_n: int = 0, from_sequence: int = 0, is_new: bool = False
     ) -> Following:
         """A place from which nothing is missed. `is_new`: the run is ordered after this returns."""
-        stack = AsyncExitStack()
-        follower = await stack.enter_async_context(
-            self._log.follow(address, after_n=after_n, from_sequence=from_sequence, is_new=is_new)
+        heard = self._log.follow(
+            address, after_n=after_n, from_sequence=from_sequence, is_new=is_new
         )
-        following = Following(self, follower, stack)
+        following = Following(self, await heard.__aenter__(), heard)
         self._runs.setdefault(address.run_id, set()).add(following)
         if self._is_closed:
             following.interrupt(Pause.CLOSED)
@@ -214,14 +215,11 @@ class Followings:
         wants_states: bool = False,
     ) -> ThreadFollowing:
         """A place in all runs of a thread, also of one that does not exist yet."""
-        stack = AsyncExitStack()
-        follower = await stack.enter_async_context(
-            self._log.follow_thread(address, after_n=after_n, from_sequence=from_sequence)
-        )
+        heard = self._log.follow_thread(address, after_n=after_n, from_sequence=from_sequence)
         following = ThreadFollowing(
             self,
-            follower,
-            stack,
+            await heard.__aenter__(),
+            heard,
             ends_with_thread=ends_with_thread,
             wants_states=wants_states,
         )
