@@ -2,9 +2,10 @@
 
     python tests/bench/bench.py [--quick] [--workers N]… [--json FILE] [name …]
 
-Names: noop-1 noop-16 noop-64 steps-16 tokens-1 tokens-16 tokens-64 queue idle streams start; none:
-all. Wall figures are the best of the repetitions (other work on the machine only slows them down),
-CPU is the median one's: all processes, client included, from /proc. `floor` is the library with
+Names: noop-1 noop-16 noop-64 steps-16 tokens-1 tokens-16 tokens-64 queue idle streams start, and
+store threads state growth; none: all. Wall figures are the best of the repetitions (other work on
+the machine only slows them down), CPU is the median one's: all processes, client included, from
+/proc. `floor` is the library with
 `AsyncPostgresSaver` on the same PostgreSQL in one process, without a server.
 """
 
@@ -35,7 +36,8 @@ from transactions import Transactions
 from bedplate.devstack.stack import Stack
 
 HERE = Path(__file__).resolve().parent
-NAMES = [*(load.name for load in LOADS), "queue", "idle", "streams", "start"]
+SIZES = ("store", "threads", "state", "growth")
+NAMES = [*(load.name for load in LOADS), "queue", "idle", "streams", "start", *SIZES]
 IDLE_S = 15.0
 PACED_TOKENS = 500
 
@@ -77,9 +79,8 @@ async def _measured(folder: Path, given: argparse.Namespace) -> list[Column]:
         if not columns and (loads or "queue" in given.names):
             columns.append(Column("floor"))
         for part in (usual, at_once):
-            others = (
-                {"queue", "idle", "streams"} & set(given.names) if part is usual else set[str]()
-            )
+            others = set(given.names) - {load.name for load in LOADS} - {"start"}
+            others = others if part is usual else set[str]()
             if not part and not others:
                 continue
             env = _env(part, workers) if part is at_once else {}
@@ -102,6 +103,8 @@ async def _measured(folder: Path, given: argparse.Namespace) -> list[Column]:
                 if "streams" in others and workers == min(given.workers):
                     # What they measure is the gateway's: once is enough.
                     column.streams = await _streams(product, given)
+                if set(SIZES) & others and workers == min(given.workers):
+                    column.sizes = await product.sizes(others, is_quick=given.quick)
                 await transactions.close()
         columns.append(column)
     return columns

@@ -72,14 +72,26 @@ class Connection(asyncio.Protocol):
     ) -> Answer:
         """`token`: what every token event of the answering stream holds once. With `heard` the body
         goes there and is not kept."""
+        return await self.send("POST", path, body, token=token, heard=heard)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: bytes | None = None,
+        heard: Heard | None = None,
+    ) -> Answer:
         assert self._transport is not None
-        text = orjson.dumps(body)
+        text = b"" if body is None else orjson.dumps(body)
+        head = (method.encode(), path.encode(), self._host.encode(), len(text))
         self._waiting = asyncio.get_running_loop().create_future()
         self._answer, self._left, self._token, self._heard = Answer(), None, token, heard
         self._sent_at = perf_counter()
         self._transport.write(
-            b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\n\r\n%b" % (path.encode(), self._host.encode(), len(text), text)
+            b"%b %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\n\r\n%b" % (*head, text)
         )
         async with asyncio.timeout(ANSWER_S_MAX):
             return await self._waiting

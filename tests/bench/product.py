@@ -7,6 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import sizes
 from http_client import Connection
 from measures import INPUTS, Figures, Load, Sample, figures_of, run_jobs, span
 from processes import Group, nobody, spent
@@ -100,6 +101,23 @@ class Product:
             "our_rss_mib": sum(rss[name] for name in OURS),
             "our_pss_mib": sum(pss[name] for name in OURS),
         }
+
+    async def sizes(self, names: set[str], *, is_quick: bool) -> dict[str, float]:
+        """What grows with use, in the order in which one does not burden the next."""
+        measured: dict[str, float] = {}
+        await self.rest()
+        if "store" in names:
+            operations = 2_000 if is_quick else 10_000
+            measured |= await sizes.store_rates(self._stack.url, operations=operations)
+        if "state" in names:
+            measured |= await sizes.state_reads(self._stack)
+        if "growth" in names:
+            await self.rest()
+            runs = 20 if is_quick else 60
+            measured |= await sizes.growth(self._stack, self._group, runs=runs)
+        if "threads" in names:
+            measured |= await sizes.thread_search(self._stack)
+        return measured
 
     async def streams(self, *, tokens: int, seconds: float) -> dict[str, float]:
         """One token's way to its client, and what idle streams cost the gateway."""

@@ -20,6 +20,7 @@ class Column:
     streams: dict[str, float] = field(default_factory=dict[str, float])
     queue: dict[str, float] = field(default_factory=dict[str, float])
     start: dict[str, float] = field(default_factory=dict[str, float])
+    sizes: dict[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ def _streams(title: str, unit: str, demand: tuple[str, float], name: str) -> Lin
 
 def _queue(title: str, unit: str, demand: tuple[str, float], name: str) -> Line:
     return Line(title, unit, demand, lambda column: column.queue.get(name))
+
+
+def _size(title: str, unit: str, demand: tuple[str, float], name: str) -> Line:
+    return Line(title, unit, demand, lambda column: column.sizes.get(name))
 
 
 LINES = (
@@ -79,6 +84,17 @@ LINES = (
     ),
     Line("  our memory (RSS)", "MiB", ("≤", 600), lambda c: c.idle.get("our_rss_mib")),
     Line("  shared pages once (PSS)", "MiB", ("", 0), lambda c: c.idle.get("our_pss_mib")),
+    _size("store items put, concurrency 16", "/s", ("≥", 1500), "store_put"),
+    _size("  got", "/s", ("≥", 1500), "store_get"),
+    _size("  searched", "/s", ("≥", 800), "store_search"),
+    _size("search 100 000 threads, by a rare value, p50", "ms", ("≤", 20), "search_few"),
+    _size("  by a common one", "ms", ("≤", 20), "search_many"),
+    _size("state of a thread of 500 checkpoints, p50", "ms", ("≤", 15), "state"),
+    _size("  history of 10", "ms", ("≤", 30), "history"),
+    _size("run on 500 messages, CPU of a fresh one's", "×", ("≤", 1.2), "growth_cpu"),
+    _size("  CPU", "ms", ("", 0), "growth_long_ms"),
+    _size("  CPU of the fresh one", "ms", ("", 0), "growth_fresh_ms"),
+    _size("  stored per 140 KB of messages", "MB", ("≤", 1), "growth_bytes"),
     Line("first answered run, cold start", "s", ("≤", 15), lambda c: c.start.get("cold_s")),
     Line("first answered run, warm start", "s", ("≤", 6), lambda c: c.start.get("warm_s")),
 )
