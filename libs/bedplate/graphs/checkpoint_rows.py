@@ -163,8 +163,11 @@ def encode_checkpoint(
     checkpoint: Checkpoint,
     metadata: CheckpointMetadata,
     new_versions: ChannelVersions,
+    *,
+    hides_values: bool = False,
 ) -> tuple[CheckpointRow, tuple[BlobRow, ...], set[str]]:
-    """The rows of a put, and the channels whose value is a blob, now or since earlier. Raises
+    """The rows of a put, and the channels whose value is a blob, now or since earlier: all of them
+    with `hides_values`, because what stands in the JSON is not encrypted. Raises
     `Unserialisable`."""
     configurable = config.get("configurable") or {}
     thread_id = str(configurable["thread_id"])
@@ -174,7 +177,7 @@ def encode_checkpoint(
     blob_channels: set[str] = set()
     for channel, value in checkpoint["channel_values"].items():
         is_snapshot = isinstance(value, _DeltaSnapshot)
-        if is_snapshot or not is_inline(value):
+        if is_snapshot or hides_values or not is_inline(value):
             blob_channels.add(channel)
             if channel in new_versions:
                 type_, blob = dump(serde, channel, value)

@@ -48,6 +48,7 @@ from .checkpoint_rows import (
 )
 from .committer import Committer, Entry
 from .delta_history import histories
+from .encryption import Seals, is_encrypting
 from .fence import AttemptFence, Fence, hold
 from .home_loop import HomeLoop
 from .newest import Newest
@@ -73,8 +74,10 @@ class PostgresSaver(BlockingSaver):
         *,
         serde: SerializerProtocol | None = None,
         fence: Fence | None = None,
+        seals: Seals | None = None,
     ) -> None:
         super().__init__(serde=serde or strict_serde())
+        self._seals = seals
         self._home = HomeLoop()
         self._patience = Patience(pool)
         self._committer = committer
@@ -129,9 +132,14 @@ class PostgresSaver(BlockingSaver):
                 newest.read(key, stored, since=since)
         if stored is None:
             return None
-        found = decode(stored, self.serde)
+        found = await self._decoded(stored)
         await self._complete([found])
         return found
+
+    async def _decoded(self, stored: Stored) -> CheckpointTuple:
+        if self._seals is not None:
+            stored = await self._seals.opened_checkpoint(stored)
+        return decode(stored, self.serde)
 
     async def _read(self, key: tuple[str, str], checkpoint_id: str | None) -> Stored | None:
         record = await self._patience.run(
@@ -174,7 +182,7 @@ class PostgresSaver(BlockingSaver):
 
     async def _page(self, statement: str, *arguments: Any) -> list[CheckpointTuple]:
         records = await self._fetch(statement, *arguments)
-        page = [decode(stored_from_record(record), self.serde) for record in records]
+        page = [await self._decoded(stored_from_record(record)) for record in records]
         await self._complete(page)
         return page
 
@@ -213,6 +221,8 @@ class PostgresSaver(BlockingSaver):
                 list(channels),
             )
         )
+        if self._seals is not None:
+            records = await self._home.run(self._seals.opened_records(records))
         return histories(records, channels, self.serde)
 
     async def has_written_before(self, run_id: str) -> bool:
@@ -230,9 +240,12 @@ class PostgresSaver(BlockingSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint. Raises `Unserialisable`, `Fenced`."""
+        hides = self._seals is not None or is_encrypting(self.serde)
         row, blobs, blob_channels = encode_checkpoint(
-            self.serde, config, checkpoint, metadata, new_versions
+            self.serde, config, checkpoint, metadata, new_versions, hides_values=hides
         )
+        if self._seals is not None:
+            blobs = await self._home.run(self._seals.sealed(blobs))
         entry = Entry(self._fence, checkpoint=row, blobs=blobs)
         versions = dict(checkpoint["channel_versions"])
         await self._home.run(self._backlog.store(entry, versions, blob_channels))
@@ -249,6 +262,8 @@ class PostgresSaver(BlockingSaver):
         undo_run = self._run_id if _place(config) in self._foreign else None
         rows = encode_writes(self.serde, config, writes, task_id, task_path, undo_run)
         if rows:
+            if self._seals is not None:
+                rows = await self._home.run(self._seals.sealed(rows))
             entry = Entry(self._fence, writes=rows)
             await self._home.run(self._backlog.store(entry, None, set()))
 

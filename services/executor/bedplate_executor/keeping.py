@@ -3,6 +3,7 @@ own."""
 
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
@@ -10,8 +11,9 @@ from bedplate.backbone import Backbone
 from bedplate.chassis.loop import Loop
 from bedplate.graphs.chores import Chores
 from bedplate.graphs.committer import Committer
-from bedplate.graphs.config import ProjectConfig
+from bedplate.graphs.config import ProjectConfig, given_blocks
 from bedplate.graphs.embedding import embeddings_of
+from bedplate.graphs.encryption import AES_KEY, aes_serde, own_seals
 from bedplate.graphs.library import BaseCheckpointSaver, BaseStore
 from bedplate.graphs.own_parts import opened
 from bedplate.graphs.own_saver import OwnSaver
@@ -20,6 +22,7 @@ from bedplate.graphs.saver import PostgresSaver
 from bedplate.graphs.serde import serde_from_config
 from bedplate.graphs.store import PostgresStore
 from bedplate.graphs.vectors import Vectors
+from bedplate.kernel.errors import Refused
 
 Saver = PostgresSaver | OwnSaver
 
@@ -31,6 +34,16 @@ async def open_saver(
     project: ProjectConfig, block: CheckpointerBlock, backbone: Backbone, stack: AsyncExitStack
 ) -> Saver:
     """Raises as `open_store` does."""
+    strict = serde_from_config({"serde": block.serde})
+    serde = aes_serde(strict, os.environ)
+    seals = own_seals(given_blocks(project.path, os.environ).encryption, project)
+    given = [
+        *(["'encryption.path'"] if seals is not None else []),
+        *([AES_KEY] if serde is not strict else []),
+        *(["'checkpointer.path'"] if block.path is not None else []),
+    ]
+    if len(given) > 1:
+        raise Refused(f"{' and '.join(given)} are given: only one of them can keep checkpoints")
     if block.path is not None:
         own = await opened(
             block.path,
@@ -41,8 +54,7 @@ async def open_saver(
         )
         return OwnSaver(own, backbone.pool)
     committer = await stack.enter_async_context(aclosing(Committer(backbone.pool)))
-    serde = serde_from_config({"serde": block.serde})
-    return PostgresSaver(backbone.pool, committer, serde=serde)
+    return PostgresSaver(backbone.pool, committer, serde=serde, seals=seals)
 
 
 async def open_store(

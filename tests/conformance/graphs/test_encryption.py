@@ -1,0 +1,180 @@
+"""What stands in the checkpoint tables cannot be read without the key, and everything works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.types import Command
+from langgraph_sdk import EncryptionContext
+
+from bedplate.graphs.config import load_config
+from bedplate.graphs.encryption import Seals, aes_serde, own_seals
+from bedplate.graphs.saver import PostgresSaver
+from bedplate.graphs.serde import strict_serde
+from bedplate.kernel.errors import Refused
+
+KEY = "sixteen byte key"
+SECRET = "the moon is made of cheese"
+
+
+async def turned(_context: Any, blob: bytes) -> bytes:
+    """No encryption, but nothing that is searched for is found in it."""
+    return bytes(255 - byte for byte in blob)
+
+
+def seals() -> Seals:
+    return Seals(turned, turned, lambda: EncryptionContext(model="checkpoint"))
+
+
+@pytest.fixture(params=["aes", "own handlers"])
+async def hiding(request: pytest.FixtureRequest, tables: Any) -> PostgresSaver:
+    """A saver that encrypts; the tables' own does not."""
+    if request.param == "aes":
+        serde = aes_serde(strict_serde(), {"LANGGRAPH_AES_KEY": KEY})
+        return PostgresSaver(tables.pool, tables.committer, serde=serde)
+    return PostgresSaver(tables.pool, tables.committer, seals=seals())
+
+
+async def _text_of(talk: Any) -> str:
+    rows = await talk.rows()
+    return repr([row for table in rows.values() for row in table])
+
+
+async def test_no_value_stands_readable_in_the_tables(
+    talk: Any, graphs: Any, hiding: PostgresSaver, tables: Any
+) -> None:
+    chat = talk(graphs.chat(snapshot_frequency=2))
+    await chat.say(SECRET, turns=3, saver=hiding)
+    assert SECRET not in await _text_of(chat)
+    # Numbers and texts stand in a checkpoint's own JSON otherwise.
+    inline = await tables.pool.fetch(
+        "SELECT DISTINCT value::text FROM checkpoints,"
+        " jsonb_each(checkpoint -> 'channel_values') WHERE thread_id = $1",
+        chat.thread_id,
+    )
+    assert {row["value"] for row in inline} <= {"true"}, "marks of snapshots, no values"
+    values = await chat.values(hiding)
+    assert graphs.texts(values) == [SECRET, "answer 1", "answer 2", "answer 3"]
+    assert (values["turns"], values["log"][0]) == (0, SECRET)
+
+
+async def test_questions_are_answered_and_states_read(
+    talk: Any, graphs: Any, hiding: PostgresSaver
+) -> None:
+    asked = talk(graphs.approval())
+    await asked.run({"messages": [HumanMessage(SECRET)]}, saver=hiding)
+    await asked.run(Command(resume="yes"), saver=hiding)
+    await asked.run(Command(resume="sure"), saver=hiding)
+    assert SECRET not in await _text_of(asked)
+    assert graphs.texts(await asked.values(hiding))[-1] == "closed"
+    states = await asked.states(hiding)
+    questions = [i.value for _, _, tasks in states.values() for task in tasks for i in task]
+    assert questions == ["second?"]
+
+
+async def test_a_thread_from_before_is_read_and_goes_on_encrypted(
+    talk: Any, graphs: Any, hiding: PostgresSaver
+) -> None:
+    chat = talk(graphs.chat(snapshot_frequency=2))
+    await chat.say("in the open", turns=2)
+    await chat.say(SECRET, turns=2, saver=hiding)
+    assert SECRET not in await _text_of(chat)
+    texts = ["in the open", "answer 1", "answer 2", SECRET, "answer 4", "answer 5"]
+    assert graphs.texts(await chat.values(hiding)) == texts
+
+
+async def test_the_stock_saver_with_the_same_key_goes_on(
+    talk: Any, graphs: Any, stock: Any, tables: Any
+) -> None:
+    serde = aes_serde(strict_serde(), {"LANGGRAPH_AES_KEY": KEY})
+    ours = PostgresSaver(tables.pool, tables.committer, serde=serde)
+    stock.serde = EncryptedSerializer.from_pycryptodome_aes(JsonPlusSerializer(), key=KEY.encode())
+    chat = talk(graphs.chat(snapshot_frequency=2))
+    await chat.say("ours", turns=2, saver=ours)
+    await chat.say("theirs", turns=2, saver=stock)
+    await chat.say("ours again", turns=1, saver=ours)
+    assert graphs.texts(await chat.values(ours)) == graphs.texts(await chat.values(stock))
+    assert graphs.texts(await chat.values(ours))[-2:] == ["ours again", "answer 7"]
+
+
+async def test_what_a_handler_raises_is_told_in_its_words(
+    talk: Any, graphs: Any, tables: Any
+) -> None:
+    async def away(_context: Any, _blob: bytes) -> bytes:
+        raise ConnectionError("the key service is away")
+
+    broken = Seals(away, away, lambda: EncryptionContext(model="checkpoint"))
+    chat = talk(graphs.chat())
+    with pytest.raises(ConnectionError, match="the key service is away"):
+        await chat.say(SECRET, saver=PostgresSaver(tables.pool, tables.committer, seals=broken))
+    assert SECRET not in await _text_of(chat)
+
+
+# -- what is refused
+
+HANDLERS = """
+from langgraph_sdk import Encryption
+
+encryption = Encryption()
+"""
+BLOB = """
+@encryption.{0}.blob
+async def {0}_blob(ctx, blob):
+    return blob
+"""
+JSON = """
+@encryption.{0}.json
+async def {0}_json(ctx, data):
+    return data
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Callable[[str], Any]:
+    (tmp_path / "langgraph.json").write_text('{"graphs": {"g": "m:g"}}')
+
+    def make(source: str) -> Any:
+        (tmp_path / "keys.py").write_text(source)
+        return load_config(tmp_path)
+
+    return make
+
+
+@pytest.mark.filterwarnings("ignore:The Encryption API is in beta")
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (HANDLERS, "no handler for encrypt.blob"),
+        (HANDLERS + BLOB.format("encrypt"), "no handler for decrypt.blob"),
+        (
+            HANDLERS + BLOB.format("encrypt") + BLOB.format("decrypt") + JSON.format("encrypt"),
+            "handlers for encrypt.json: .* would stay readable",
+        ),
+        ("encryption = 1", "no langgraph_sdk.Encryption"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_handlers_that_would_leave_something_readable_are_refused(
+    project: Callable[[str], Any], source: str, words: str
+) -> None:
+    with pytest.raises(Refused, match=words):
+        own_seals({"path": "./keys.py:encryption"}, project(source))
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"LANGGRAPH_AES_KEY": "hunter2"}, "LANGGRAPH_AES_KEY has 7 bytes"),
+        ({"LANGGRAPH_AES_JSON_KEYS": "email"}, "LANGGRAPH_AES_JSON_KEYS is not supported"),
+    ],
+)
+def test_a_wrong_key_is_refused_without_being_shown(environ: dict[str, str], words: str) -> None:
+    with pytest.raises(Refused, match=words) as refused:
+        aes_serde(strict_serde(), environ)
+    assert "hunter2" not in refused.value.message
