@@ -37,8 +37,9 @@ faults: .venv/installed  ## the tests that kill, pause and lose processes and se
 bench: .venv/installed  ## measure the numbers that the documentation quotes
 	$(BIN)/python tests/bench/bench.py $(ARGS)
 
-contracts: .venv/installed  ## write proto/published anew: schemas, OpenAPI, AsyncAPI, samples
+contracts: .venv/installed  ## write proto/published and docs/configuration.md anew
 	$(BIN)/bedplate contracts
+	$(BIN)/bedplate configuration > docs/configuration.md
 
 # uv stays in the environment it manages (--inexact), so that nothing has to be installed outside.
 .venv/installed: pyproject.toml uv.lock

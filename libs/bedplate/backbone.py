@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -34,6 +34,7 @@ from bedplate.ledger import (
 from bedplate.ledger.runs import EXHAUSTED_ERROR
 from bedplate_proto import subjects
 from bedplate_proto.runs import ThreadFreed
+from bedplate_proto.streams import RUN_EVENTS
 from bedplate_proto.subjects import RunAddress
 
 # Compose and Kubernetes start everything at once; the servers may take a while.
@@ -51,18 +52,45 @@ class BackboneSettings(Settings):
         json_schema_extra={
             "env": ["DATABASE_URI", "POSTGRES_URI", "POSTGRES_URI_CUSTOM"],
             "secret": True,
+            "default_text": "this machine, port 5432",
         },
     )
     nats_url: str = Field(
         "nats://127.0.0.1:4222",
         description="NATS with JetStream, 2.12 or newer; several servers separated by commas.",
-        json_schema_extra={"env": ["NATS_URL"], "secret": True},
+        json_schema_extra={
+            "env": ["NATS_URL"],
+            "secret": True,
+            "default_text": "this machine, port 4222",
+        },
     )
     subject_prefix: str = Field(
         "bedplate",
         pattern=r"^[a-z][a-z0-9_-]{0,31}$",
         description="First token of every subject.",
         json_schema_extra={"env": ["BEDPLATE_SUBJECT_PREFIX"]},
+    )
+
+
+class StreamSettings(Settings):
+    """Settings of whoever declares the streams: `bedplate migrate`, and the run-scheduler after the
+    broker has lost them. Give both the same, by the names without a service."""
+
+    service: ClassVar[str] = "streams"
+
+    events_s: float = Field(
+        RUN_EVENTS.age_s_max,
+        ge=60,
+        le=30 * 86_400,
+        description="Seconds the events of a run are kept for readers that come late or back.",
+        json_schema_extra={"env": ["BEDPLATE_EVENTS_S", "RESUMABLE_STREAM_TTL_SECONDS"]},
+    )
+    stream_replicas: int = Field(
+        1,
+        ge=1,
+        le=5,
+        description="NATS servers that keep each stream; 3 in a cluster of three.",
+        json_schema_extra={"env": ["BEDPLATE_STREAM_REPLICAS"]},
     )
 
 

@@ -18,6 +18,7 @@ SHARED = {
     "bedplate.cache",
     "bedplate.chassis",
     "bedplate.backbone",
+    "bedplate.foreign",
 }
 # langgraph never comes alone: its core, its client, and what its project files are read with.
 LANGGRAPH = {
@@ -47,11 +48,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     | PLAIN
     | {"bedplate.bus", "bedplate.chassis", "bedplate.kernel", "bedplate.ledger"}
     | {"bedplate.graphs.checkpoint_tables"},
+    "bedplate.foreign": set(),
     "bedplate.testing": ANYTHING,
     "bedplate.devstack": ANYTHING,
     "bedplate.cli": ANYTHING,
     "bedplate.webhooks": PLAIN | {"bedplate.kernel.errors", "bedplate.graphs.config"},
-    "bedplate.contracts": PROTO | PLAIN | {"bedplate.kernel.errors"},
+    "bedplate.contracts": PROTO
+    | PLAIN
+    | {"bedplate.backbone", "bedplate.chassis.settings", "bedplate.foreign"}
+    | {"bedplate.graphs.project_keys", "bedplate.kernel.errors"},
     "bedplate_gateway": PROTO
     | SHARED
     | PLAIN

@@ -7,6 +7,7 @@ stay.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import nats.errors
@@ -15,7 +16,7 @@ from nats.js import api
 from nats.js.errors import APIError, NotFoundError
 
 from bedplate.kernel.errors import Refused, Unavailable
-from bedplate_proto.streams import CONSUMERS, STREAMS, Consumer, Stream, installed_name
+from bedplate_proto.streams import CONSUMERS, RUN_EVENTS, STREAMS, Consumer, Stream, installed_name
 from bedplate_proto.subjects import DEFAULT_PREFIX, VERSION
 
 from .broker import Bus
@@ -23,20 +24,30 @@ from .broker import Bus
 log = structlog.get_logger()
 
 
-async def declare(url: str, *, prefix: str = DEFAULT_PREFIX, replicas: int = 1) -> None:
+async def declare(
+    url: str,
+    *,
+    prefix: str = DEFAULT_PREFIX,
+    replicas: int = 1,
+    events_s: float = RUN_EVENTS.age_s_max,
+) -> None:
     """Connect, declare everything, and leave. Raises `Unavailable`, `Refused` with the server's
     reason."""
     bus = await Bus.connect(url, name="bedplate-topology", prefix=prefix)
     try:
-        await declare_on(bus, replicas=replicas)
+        await declare_on(bus, replicas=replicas, events_s=events_s)
     finally:
         await bus.close()
 
 
-async def declare_on(bus: Bus, *, replicas: int = 1) -> None:
+async def declare_on(
+    bus: Bus, *, replicas: int = 1, events_s: float = RUN_EVENTS.age_s_max
+) -> None:
     """The same on a connection that is there, for the relay after the broker lost its data."""
     context = bus.client.jetstream(timeout=10.0)
-    for stream in STREAMS:
+    for stream in (
+        replace(one, age_s_max=events_s) if one is RUN_EVENTS else one for one in STREAMS
+    ):
         config = _stream_config(stream, bus.prefix, replicas)
         try:
             try:

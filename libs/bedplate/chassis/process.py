@@ -40,7 +40,7 @@ from .log import configure, get_logger
 from .loop import Loop
 from .metrics import LagSampler, Metrics
 from .ops import Check, Ops
-from .settings import Settings, unknown_variables
+from .settings import Settings, early_log, unknown_variables
 
 __all__ = ["ConfigurationError", "Service", "Unreachable", "run"]
 
@@ -79,6 +79,8 @@ class Service:
     on_drain: Callable[[], Awaitable[None]] | None = None
     """Called when asked to stop, before anything is stopped or closed."""
     metrics: Metrics = field(default_factory=Metrics)
+    notices: Sequence[str] = ()
+    """Sentences about what an operator set and what has no effect, for the log at start."""
 
 
 Build = Callable[[], Service | Awaitable[Service]]
@@ -93,14 +95,8 @@ def run(build: Build, *, refused: Errors = (), unavailable: Errors = ()) -> NoRe
     package = build.__module__.partition(".")[0]
     name = package.removeprefix("bedplate_").strip("_").replace("_", "-")
     # Until the settings are read, so that what is logged while building has the right form already.
-    level = os.environ.get("BEDPLATE_LOG_LEVEL", "").lower()
-    form = os.environ.get("BEDPLATE_LOG_FORMAT", "").lower()
-    configure(
-        name,
-        level=level if level in ("debug", "info", "warning", "error") else "info",
-        form=form if form in ("json", "pretty") else "auto",
-        is_final=False,
-    )
+    level, form = early_log(os.environ)
+    configure(name, level=level, form=form, is_final=False)
     stop = _Stop()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         stop.listen(runner.get_loop())
@@ -199,6 +195,8 @@ async def _live(build: Build, name: str, stop: _Stop, refused: Errors, unavailab
         configure(name, level=settings.log_level, form=settings.log_format)
         for variable in unknown_variables(type(settings), os.environ):
             log.warning("setting.ignored", variable=variable, why="there is no such setting")
+        if service.notices:
+            log.warning("configuration.noticed", notices=list(service.notices))
         is_clean = await _Life(service, stop, refused, unavailable).live()
     except ConfigurationError as error:
         _tell(f"{name} cannot start", error)

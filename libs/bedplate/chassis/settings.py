@@ -1,11 +1,11 @@
 """Settings: one frozen model per service, read once from the environment.
 
 A field is read from `BEDPLATE_<SERVICE>_<FIELD>` first, then from the extra names it declares with
-`Field(json_schema_extra={"env": ["DATABASE_URI"]})`, in that order. An empty variable counts as not
-set, because compose files pass on variables that nobody filled. Lists are written `a,b,c` or as
-JSON, objects as JSON. A field is secret when its type is `SecretStr` or it says
-`json_schema_extra={"secret": True}`; its value is never shown, neither in an error nor in `shown()`
-nor in the repr.
+`Field(json_schema_extra={"env": ["DATABASE_URI"]})`, in that order. A default that depends on the
+machine is described by `"default_text"` there. An empty variable counts as not set, because compose
+files pass on variables that nobody filled. Lists are written `a,b,c` or as JSON, objects as JSON. A
+field is secret when its type is `SecretStr` or it says `json_schema_extra={"secret": True}`; its
+value is never shown, neither in an error nor in `shown()` nor in the repr.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args, get_origin
 
@@ -44,8 +44,17 @@ _SEQUENCES = (list, tuple, set, frozenset)
 _PASSWORD_IN_URL = re.compile(r"//[^/@\s]+@")
 
 
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
+# What other servers call these; a variable that many programs read must not stop ours.
+_LEVELS = {"warn": "warning", "critical": "error", "fatal": "error", "trace": "debug"}
+_FORMATS = {"true": "json", "1": "json", "false": "auto", "0": "auto"}
+
+
+def _level(value: object) -> object:
+    return _LEVELS.get(value.lower(), value.lower()) if isinstance(value, str) else value
+
+
+def _format(value: object) -> object:
+    return _FORMATS.get(value.lower(), value.lower()) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
@@ -78,15 +87,16 @@ class Settings(BaseModel):
     service: ClassVar[str]
     """The name as deployed, e.g. "run-scheduler"."""
 
-    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+    log_level: Annotated[LogLevel, BeforeValidator(_level)] = Field(
         "info",
         description="The least severe records that are written.",
-        json_schema_extra={"env": ["BEDPLATE_LOG_LEVEL"]},
+        json_schema_extra={"env": ["BEDPLATE_LOG_LEVEL", "LOG_LEVEL"]},
     )
-    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+    log_format: Annotated[LogFormat, BeforeValidator(_format)] = Field(
         "auto",
-        description="json: one object per line; pretty: for people; auto: pretty on a terminal.",
-        json_schema_extra={"env": ["BEDPLATE_LOG_FORMAT"]},
+        description="json: one object per line; pretty: for people; auto: pretty on a terminal."
+        " `true` is json, `false` is auto.",
+        json_schema_extra={"env": ["BEDPLATE_LOG_FORMAT", "LOG_JSON"]},
     )
     ops_host: str = Field(
         "127.0.0.1",
@@ -161,7 +171,8 @@ def variables(settings: type[Settings]) -> list[Variable]:
         default = None
         if not info.is_required():
             value = info.get_default(call_default_factory=True, validated_data={})
-            default = "***" if is_secret and value else _without_password(str(value))
+            default = "***" if is_secret and value else _without_password(_text(value))
+            default = str(extra.get("default_text", default))
         found.append(
             Variable(
                 field=field,
@@ -176,6 +187,20 @@ def variables(settings: type[Settings]) -> list[Variable]:
             )
         )
     return found
+
+
+def early_log(environ: Mapping[str, str]) -> tuple[str, str]:
+    """Level and form of the log until the settings are read, which tell what is wrong in them."""
+    chosen: list[str] = []
+    for field, read, known in (
+        ("log_level", _level, get_args(LogLevel)),
+        ("log_format", _format, get_args(LogFormat)),
+    ):
+        info = Settings.model_fields[field]
+        extra = cast("Mapping[str, Any]", info.json_schema_extra)
+        given = (str(read(environ.get(name, "").strip())) for name in extra["env"])
+        chosen.append(next((text for text in given if text in known), str(info.default)))
+    return chosen[0], chosen[1]
 
 
 def unknown_variables(settings: type[Settings], environ: Mapping[str, str]) -> list[str]:
@@ -216,6 +241,15 @@ def _parsed(text: str, annotation: Any) -> Any:
 
 def _is_secret(annotation: Any) -> bool:
     return any(part in (SecretStr, SecretBytes) for part in (annotation, *get_args(annotation)))
+
+
+def _text(value: Any) -> str:
+    """As it would be written into a variable."""
+    if isinstance(value, _SEQUENCES):
+        return ",".join(map(_text, cast("Sequence[Any]", value)))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _kind(annotation: Any) -> str:

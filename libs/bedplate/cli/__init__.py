@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import click
 
+from bedplate.cli.configuration import configuration
 from bedplate.cli.contracts import contracts
 from bedplate.cli.dev import dev
 from bedplate.cli.doctor import doctor
@@ -32,5 +33,5 @@ def main() -> None:
     """Bedplate runs LangGraph and deepagents agents durably and serves them over HTTP."""
 
 
-for _command in (dev, serve, migrate, webhooks, contracts, doctor, version):
+for _command in (dev, serve, migrate, webhooks, configuration, contracts, doctor, version):
     main.add_command(_command)

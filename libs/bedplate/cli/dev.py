@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import threading
@@ -111,6 +112,7 @@ def _start(
             host=host,
             port=chosen,
             reload=reload,
+            env=_settings(project),
             log_format="pretty",
             on_output=terminal.show,
             tell=terminal.say,
@@ -153,6 +155,20 @@ def _project(config: Path | None) -> ProjectConfig:
             f" the file with --config PATH"
         )
     return load_config(config or Path(FILE_NAME))
+
+
+def _settings(project: ProjectConfig) -> dict[str, str]:
+    """Of the project's own variables those that the services read at start. Not the servers: a
+    DATABASE_URI beside an agent is the agent's."""
+    from bedplate.devstack.servers import GIVEN
+    from bedplate.devstack.services import settings_among
+
+    servers = {name for names in GIVEN.values() for name in names}
+    return {
+        name: value
+        for name, value in settings_among(project.added_env(os.environ)).items()
+        if name not in servers
+    }
 
 
 def _port(host: str, asked: int | None, terminal: Terminal) -> int:

@@ -58,6 +58,7 @@ def doctor(config: Path | None, data_dir: Path | None) -> None:
         "postgres": _postgres,
         "nats": _nats,
         "valkey": _valkey,
+        "variables": _variables,
         "project": lambda: _project(file, is_asked_for=config is not None),
         "port": _port,
         "data": lambda: _data(folder),
@@ -139,6 +140,21 @@ def _valkey() -> Iterator[Finding]:
         yield Finding("ok", f"{program_version(program)}: {program}, started by `dev`")
     else:
         yield Finding("note", "none was found; everything works without, only slower")
+
+
+def _variables() -> Iterator[Finding]:
+    from bedplate.chassis.errors import SettingsError
+    from bedplate.devstack.services import SERVICES, settings_of
+    from bedplate.foreign import without_effect
+
+    for kind in SERVICES:
+        try:
+            settings_of(kind).from_env()
+        except SettingsError as error:
+            for problem in error.problems:
+                yield Finding("wrong", f"{kind.name}: {problem}")
+    for notice in without_effect(os.environ):
+        yield Finding("note", notice)
 
 
 def _project(file: Path, *, is_asked_for: bool) -> Iterator[Finding]:

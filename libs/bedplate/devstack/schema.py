@@ -9,9 +9,12 @@ from typing import Any
 import asyncpg
 
 from bedplate import sql
+from bedplate.backbone import StreamSettings
 from bedplate.bus import topology
+from bedplate.chassis.errors import SettingsError
 from bedplate.devstack.errors import ServerUnreachable
 from bedplate.devstack.given import place
+from bedplate.kernel.errors import Refused
 from bedplate_proto.subjects import DEFAULT_PREFIX
 
 # Each component owns its tables and the folder `migrations` of its package; in this order.
@@ -40,9 +43,19 @@ async def pending(database_uri: str) -> list[sql.Migration]:
 async def declare(nats_url: str, env: Mapping[str, str]) -> None:
     """Bring streams and consumers to what is written in `proto`; messages stay. Idempotent.
 
-    `env` may name the installation by `BEDPLATE_SUBJECT_PREFIX`, as it does for the services.
+    `env` may name the installation by `BEDPLATE_SUBJECT_PREFIX`, as it does for the services, and
+    hold `StreamSettings`. Raises `Refused`, `Unavailable`.
     """
-    await topology.declare(nats_url, prefix=env.get("BEDPLATE_SUBJECT_PREFIX") or DEFAULT_PREFIX)
+    try:
+        settings = StreamSettings.from_env(env)
+    except SettingsError as error:
+        raise Refused(str(error)) from error
+    await topology.declare(
+        nats_url,
+        prefix=env.get("BEDPLATE_SUBJECT_PREFIX") or DEFAULT_PREFIX,
+        replicas=settings.stream_replicas,
+        events_s=settings.events_s,
+    )
 
 
 def _migrations() -> list[sql.Migration]:

@@ -8,12 +8,17 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bedplate.devstack.ports import HOST
 from bedplate.devstack.processes import Process, Processes
+
+if TYPE_CHECKING:
+    from bedplate.chassis.settings import Settings
 
 # How a service says "what I was given cannot work": EX_CONFIG of sysexits.h.
 EXIT_CONFIGURATION = 78
@@ -41,6 +46,25 @@ SERVICES = (
     Kind("executor", "bedplate_executor"),
     Kind("webhook-dispatcher", "bedplate_webhook_dispatcher"),
 )
+
+
+def settings_of(kind: Kind) -> type[Settings]:
+    """The model of what an operator may set for this service."""
+    return import_module(f"{kind.module}.settings").Settings
+
+
+def settings_among(env: Mapping[str, str], kinds: Sequence[Kind] = SERVICES) -> dict[str, str]:
+    """Those variables of a project's `env` that are settings of the services: they have to stand in
+    the environment before a service starts."""
+    from bedplate.chassis.settings import variables
+
+    known = {
+        name
+        for kind in kinds
+        for variable in variables(settings_of(kind))
+        for name in variable.names
+    }
+    return {name: value for name, value in env.items() if name in known}
 
 
 @dataclass

@@ -7,6 +7,7 @@ what is unknown is a notice, because a project may be written for a newer server
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,31 +16,16 @@ from typing import Any, TypeVar, cast
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from bedplate.graphs.project_keys import without_effect
 from bedplate.kernel.errors import Refused
 
 FILE_NAME = "langgraph.json"
+# Set by images: the whole file, or its graphs, as JSON.
+WHOLE, GRAPHS = "LANGGRAPH_CONFIG", "LANGSERVE_GRAPHS"
 
 Model = TypeVar("Model", bound=BaseModel)
 
-# Keys that concern building an image or a vendor's cloud: right to have, without effect here.
-_BUILD_KEYS = frozenset(
-    {
-        "$schema",
-        "api_version",
-        "base_image",
-        "dockerfile_lines",
-        "image_distro",
-        "keep_pkg_tools",
-        "node_version",
-        "pip_config_file",
-        "pip_installer",
-        "python_version",
-        "source",
-    }
-)
-_UNSERVED_KEYS = frozenset({"encryption", "ui", "ui_config"})
-_BLOCKS = ("store", "checkpointer", "auth", "http", "webhooks", "priority")
-_KNOWN_KEYS = _BUILD_KEYS | _UNSERVED_KEYS | {"graphs", "dependencies", "env", *_BLOCKS}
+_BLOCKS = ("store", "checkpointer", "auth", "http", "webhooks", "priority", "encryption")
 _JAVASCRIPT = (".ts", ".mts", ".cts", ".js", ".mjs", ".cjs", ".tsx", ".jsx")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -76,6 +62,7 @@ class ProjectConfig(BaseModel):
     http: dict[str, Any]
     webhooks: dict[str, Any]
     priority: dict[str, Any]
+    encryption: dict[str, Any]
     notices: tuple[str, ...]
 
     @property
@@ -100,6 +87,7 @@ class Blocks(BaseModel):
     http: Any
     webhooks: Any
     priority: Any
+    encryption: Any
 
 
 def given_blocks(path: Path | None, environ: Mapping[str, str]) -> Blocks:
@@ -108,9 +96,11 @@ def given_blocks(path: Path | None, environ: Mapping[str, str]) -> Blocks:
     """
     document: dict[str, Any] = {}
     env = dict(environ)
+    if path is None and environ.get(WHOLE, "").strip():
+        path = Path(FILE_NAME)
     if path is not None:
-        file = (path / FILE_NAME if path.is_dir() else path).absolute()
-        document = _document(file)
+        file = _file_at(path)
+        document = _document(file, environ)
         env = {**_env(document.get("env"), file), **environ}
         document = {key: _block(document.get(key), key, file) for key in _BLOCKS}
     given = {key: json_variable(f"LANGGRAPH_{key.upper()}", env) for key in _BLOCKS}
@@ -139,28 +129,52 @@ def parsed_block(key: str, block: Any, model: type[Model]) -> Model:
         raise Refused(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
-def load_config(path: Path) -> ProjectConfig:
-    """Read `path`, a `langgraph.json` or the folder it is in. Raises Refused, naming the key at
-    fault.
+def load_config(path: Path, environ: Mapping[str, str] | None = None) -> ProjectConfig:
+    """Read `path`, a `langgraph.json` or the folder it is in; or what `LANGGRAPH_CONFIG` and
+    `LANGSERVE_GRAPHS` say instead, as images set them. Raises Refused, naming the key at fault.
     """
-    file = (path / FILE_NAME if path.is_dir() else path).absolute()
-    document = _document(file)
-    unknown = sorted(document.keys() - _KNOWN_KEYS)
-    unserved = sorted(document.keys() & _UNSERVED_KEYS)
+    file = _file_at(path)
+    document = _document(file, os.environ if environ is None else environ)
     return ProjectConfig(
         path=file,
         graphs=_graphs(document.get("graphs"), file),
         import_paths=_import_paths(document.get("dependencies"), file),
         env=_env(document.get("env"), file),
         **{block: _block(document.get(block), block, file) for block in _BLOCKS},
-        notices=(
-            *(f"{file.name}: unknown key {key!r}, ignored" for key in unknown),
-            *(f"{file.name}: {key!r} has no effect on this server" for key in unserved),
-        ),
+        notices=_notices(document, file),
     )
 
 
-def _document(file: Path) -> dict[str, Any]:
+def notices_of(path: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What `load_config` notices; nothing of a file that it refuses."""
+    file = _file_at(path)
+    try:
+        return _notices(_document(file, environ), file)
+    except Refused:
+        return ()
+
+
+def _notices(document: dict[str, Any], file: Path) -> tuple[str, ...]:
+    return tuple(f"{file.name}: {notice}" for notice in without_effect(document))
+
+
+def _file_at(path: Path) -> Path:
+    return (path / FILE_NAME if path.is_dir() else path).absolute()
+
+
+def _document(file: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The file's object. What the variables of an image say counts instead; `file` is then only
+    the place that paths are relative to."""
+    whole, graphs = json_variable(WHOLE, environ), json_variable(GRAPHS, environ)
+    if whole is not None and not isinstance(whole, dict):
+        raise Refused(f"{WHOLE} must hold a JSON object.")
+    document = cast("dict[str, Any] | None", whole)
+    if document is None:
+        document = {} if graphs is not None and not file.exists() else _read(file)
+    return document if graphs is None else {**document, "graphs": graphs}
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
         text = file.read_text("utf-8")
     except FileNotFoundError:
@@ -222,7 +236,7 @@ def reference_of(text: str, key: str, file: Path) -> Reference:
 def import_paths_of(file: Path) -> tuple[Path, ...]:
     """Where the code of a project is imported from, for whoever runs other code of it than graphs.
     Raises Refused."""
-    return _import_paths(_document(file).get("dependencies"), file)
+    return _import_paths(_document(file, os.environ).get("dependencies"), file)
 
 
 def _import_paths(entries: Any, file: Path) -> tuple[Path, ...]:

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import os
+
 from bedplate.backbone import Backbone
 from bedplate.chassis.loop import Loop
 from bedplate.chassis.metrics import Metrics
 from bedplate.chassis.process import Service
+from bedplate.foreign import without_effect
+from bedplate.graphs.config import notices_of
 
 from .keeper import Keeper
 from .reload import watch_project
@@ -40,6 +44,7 @@ def build() -> Service:
     return Service(
         name="executor",
         settings=settings,
+        notices=[*notices_of(settings.config, os.environ), *without_effect(os.environ)],
         resources=[*backbone.resources, keeper, served],
         loops=[
             Loop(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bedplate.backbone import BackboneSettings
 
@@ -35,7 +36,11 @@ class Settings(BackboneSettings):
     )
     reload: bool = Field(False, description="Load the project anew when its files change.")
     workers: int = Field(
-        os.cpu_count() or 1, ge=1, le=256, description="Worker processes that run graphs."
+        os.cpu_count() or 1,
+        ge=1,
+        le=256,
+        description="Worker processes that run graphs.",
+        json_schema_extra={"default_text": "one per core"},
     )
     spare: bool = Field(
         True,
@@ -74,7 +79,12 @@ class Settings(BackboneSettings):
         30.0, gt=0, description="Seconds an event loop may stand still before its worker is killed."
     )
     drain_s: float = Field(
-        20.0, ge=0, description="Seconds graphs have to reach their next super-step at shutdown."
+        20.0,
+        ge=0,
+        le=2800,
+        description="Seconds graphs have to reach their next super-step at shutdown; STOP_S grows"
+        " with it unless it is set too.",
+        json_schema_extra={"env": ["BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS"]},
     )
     worker_memory_bytes_max: int = Field(
         4 * GIB,
@@ -84,3 +94,12 @@ class Settings(BackboneSettings):
     worker_connections_max: int = Field(
         4, ge=2, le=100, description="PostgreSQL connections of one worker."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stopping_outlasts_the_drain(cls, given: dict[str, Any]) -> dict[str, Any]:
+        # A fifth of STOP_S is for closing, and the handover takes a moment. What is no number is
+        # told by the field itself.
+        with suppress(KeyError, TypeError, ValueError):
+            return {"stop_s": max(30.0, 1.25 * float(given["drain_s"]) + 5.0), **given}
+        return given

@@ -10,6 +10,7 @@ from bedplate.chassis.loop import Loop
 from bedplate.chassis.metrics import Metrics
 from bedplate.chassis.process import Service
 from bedplate.chassis.tasks import Tasks
+from bedplate.foreign import without_effect
 from bedplate.graphs.persistence import given_persistence
 
 from .acting import ActingRuns
@@ -66,8 +67,8 @@ async def build() -> Service:
     events = ThreadEvents(followings, known, rows, tenant=tenant)
     thread_streams = ThreadStreams(followings, events, known, states)
     commands = Commands(runs, followings, events, rows, tenant=tenant)
-    limit = settings.subscriptions_max
-    protocol = ProtocolPaths(commands, events, abandoned, subscriptions_max=limit)
+    limit, has_v2 = settings.subscriptions_max, settings.event_streaming_enabled
+    protocol = ProtocolPaths(commands, events, abandoned, subscriptions_max=limit, is_served=has_v2)
     paths = [
         *ThreadPaths(threads, states).table(),
         *RunPaths(runs, Streams(runs, followings), abandoned, acting=acting).table(),
@@ -92,6 +93,7 @@ async def build() -> Service:
     return Service(
         name="gateway",
         settings=settings,
+        notices=without_effect(os.environ),
         resources=[server, *backbone.resources, abandoned, served],
         loops=_loops(followings, settings),
         works=[server.serve],

@@ -14,9 +14,17 @@ MIB = 1024 * 1024
 class Settings(ProjectSettings):
     service: ClassVar[str] = "gateway"
 
-    host: str = Field("127.0.0.1", description="Address on which the API is served.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address on which the API is served.",
+        json_schema_extra={"env": ["HOST"]},
+    )
     port: int = Field(
-        2024, ge=0, le=65535, description="Port of the API; 0 picks a free one and logs it."
+        2024,
+        ge=0,
+        le=65535,
+        description="Port of the API; 0 picks a free one and logs it.",
+        json_schema_extra={"env": ["PORT"]},
     )
     tenant: str = Field(
         "default",
@@ -24,7 +32,13 @@ class Settings(ProjectSettings):
         description="Whose threads, runs and assistants are served here; one token of subjects.",
         json_schema_extra={"env": ["BEDPLATE_TENANT"]},
     )
-    connections_max: int = Field(10, ge=1, le=200, description="PostgreSQL connections.")
+    connections_max: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="PostgreSQL connections.",
+        json_schema_extra={"env": ["LANGGRAPH_POSTGRES_POOL_MAX_SIZE"]},
+    )
     user_key: str = Field(
         "langgraph_auth_user_id",
         min_length=1,
@@ -35,6 +49,11 @@ class Settings(ProjectSettings):
         True,
         description="Whether crons are served.",
         json_schema_extra={"env": ["FF_CRONS_ENABLED"]},
+    )
+    event_streaming_enabled: bool = Field(
+        True,
+        description="Whether the event-streaming protocol (v2) is served.",
+        json_schema_extra={"env": ["FF_V2_EVENT_STREAMING"]},
     )
     clients_max: int = Field(
         10_000, ge=1, description="Requests and streams at once; more are answered with 503."

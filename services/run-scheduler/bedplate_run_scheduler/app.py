@@ -9,6 +9,7 @@ from bedplate.chassis.clock import SystemClock
 from bedplate.chassis.loop import Loop
 from bedplate.chassis.metrics import Metrics
 from bedplate.chassis.process import Service
+from bedplate.foreign import without_effect
 from bedplate.graphs.persistence import Persistence, given_persistence
 from bedplate.ledger import Admissions, Dispatch
 from bedplate.ledger import Crons as KeptCrons
@@ -62,6 +63,7 @@ def build() -> Service:
         sharing,
         lost_ticket_s=settings.lost_ticket_s,
         doomed_s=settings.doomed_s,
+        streams=settings,
     )
     sweeper = Sweeper(backbone.pool, backbone.threads, ttl)
     served = backbone.served("run-scheduler", routes(scheduler, crons))
@@ -71,6 +73,7 @@ def build() -> Service:
     return Service(
         name="run-scheduler",
         settings=settings,
+        notices=without_effect(os.environ),
         metrics=metrics,
         resources=[*backbone.resources, served],
         loops=[

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from bedplate.backbone import Backbone
+from bedplate.backbone import Backbone, StreamSettings
 from bedplate.bus import topology
 from bedplate.bus.tickets import oldest_ticket_s
 from bedplate.kernel.errors import Unavailable
@@ -35,7 +35,10 @@ class Relay:
         *,
         lost_ticket_s: float,
         doomed_s: float,
+        streams: StreamSettings | None = None,
     ) -> None:
+        """`streams` says how lost streams are declared again; the defaults if it is left out."""
+        self._streams = streams or StreamSettings.from_env({})
         self._dispatch = dispatch
         self._sharing = sharing
         self._threads = backbone.threads
@@ -69,7 +72,9 @@ class Relay:
         missing = await topology.missing_streams(self._bus)
         if missing:
             log.error("streams.lost", streams=missing)
-            await topology.declare_on(self._bus)
+            await topology.declare_on(
+                self._bus, replicas=self._streams.stream_replicas, events_s=self._streams.events_s
+            )
         # Beyond that, the time that a ticket may take from its row into the queue, or out of the
         # queue until its run is claimed.
         older_than_s = (await oldest_ticket_s(self._bus) or 0.0) + self._lost_ticket_s

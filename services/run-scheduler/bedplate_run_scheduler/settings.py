@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from bedplate.backbone import BackboneSettings
+from bedplate.backbone import BackboneSettings, StreamSettings
 from bedplate.kernel.fairness import Limits
 
 
-class Settings(BackboneSettings):
+class Settings(BackboneSettings, StreamSettings):
     service: ClassVar[str] = "run-scheduler"
 
     config: Path | None = Field(

@@ -11,6 +11,7 @@ from bedplate.chassis.loop import Loop, Report
 from bedplate.chassis.metrics import Metrics
 from bedplate.chassis.process import Service
 from bedplate.chassis.tasks import Tasks
+from bedplate.foreign import without_effect
 from bedplate.ledger.deliveries import Deliveries
 from bedplate.webhooks.block import given_block
 
@@ -86,6 +87,7 @@ def _service(
     return Service(
         name=_NAME,
         settings=settings,
+        notices=without_effect(os.environ),
         resources=[*backbone.resources, courier, tasks, served],
         loops=[
             deliver,

@@ -7,7 +7,13 @@ from typing import ClassVar, Literal
 import pytest
 from pydantic import Field, SecretStr, ValidationError, field_validator
 
-from bedplate.chassis.settings import Settings, SettingsError, unknown_variables, variables
+from bedplate.chassis.settings import (
+    Settings,
+    SettingsError,
+    early_log,
+    unknown_variables,
+    variables,
+)
 
 
 class DepotSettings(Settings):
@@ -138,7 +144,11 @@ def test_all_variables_can_be_listed() -> None:
     assert listed["slots"].limits == "at least 1, at most 64"
     assert listed["mode"].kind == "fast | safe"
     assert listed["database_url"].other_names == ("DATABASE_URI", "POSTGRES_URI")
-    assert listed["log_level"].names == ("BEDPLATE_RUN_DEPOT_LOG_LEVEL", "BEDPLATE_LOG_LEVEL")
+    assert listed["log_level"].names == (
+        "BEDPLATE_RUN_DEPOT_LOG_LEVEL",
+        "BEDPLATE_LOG_LEVEL",
+        "LOG_LEVEL",
+    )
     assert listed["key"].is_secret
     assert not listed["key"].is_required
     assert all(variable.meaning for variable in listed.values())
@@ -147,3 +157,28 @@ def test_all_variables_can_be_listed() -> None:
 def test_a_misspelt_variable_is_found() -> None:
     environ = {"BEDPLATE_RUN_DEPOT_SLOT": "1", "BEDPLATE_RUN_DEPOT_SLOTS": "1", "PATH": "x"}
     assert unknown_variables(DepotSettings, environ) == ["BEDPLATE_RUN_DEPOT_SLOT"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "read"),
+    [
+        ({"LOG_LEVEL": "WARN", "LOG_JSON": "true"}, ("warning", "json")),
+        ({"LOG_LEVEL": "CRITICAL", "LOG_JSON": "0"}, ("error", "auto")),
+        ({"BEDPLATE_LOG_LEVEL": "debug", "LOG_LEVEL": "ERROR"}, ("debug", "auto")),
+    ],
+)
+def test_the_log_understands_what_others_call_it(
+    environ: dict[str, str], read: tuple[str, str]
+) -> None:
+    settings = DepotSettings.from_env(environ)
+    assert (settings.log_level, settings.log_format) == read == early_log(environ)
+
+
+def test_a_wrong_log_level_is_told_by_the_settings_only() -> None:
+    assert early_log({"LOG_LEVEL": "loud"}) == ("info", "auto")
+    assert "LOG_LEVEL is 'loud'" in _problems(LOG_LEVEL="loud")[0]
+
+
+def test_a_default_is_listed_as_it_would_be_written() -> None:
+    listed = {variable.field: variable.default for variable in variables(DepotSettings)}
+    assert (listed["pools"], listed["stop_s"], listed["token"]) == ("default", "30", "")

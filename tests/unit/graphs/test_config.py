@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bedplate.graphs.config import load_config
+from bedplate.graphs.config import given_blocks, load_config, notices_of
 from bedplate.kernel.errors import Refused
 
 Project = Callable[..., Path]
@@ -86,3 +86,42 @@ def test_what_is_wrong_is_refused_with_its_key(
 def test_a_missing_file_is_refused_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"no configuration file .*langgraph\.json"):
         load_config(tmp_path)
+
+
+def test_an_image_may_bring_its_project_as_variables(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    whole = '{"graphs": {"a": "m:a"}, "dependencies": ["./lib"], "store": {"path": "m:s"}}'
+    config = load_config(tmp_path, {"LANGGRAPH_CONFIG": whole})
+    assert (list(config.graphs), config.store) == (["a"], {"path": "m:s"})
+    assert config.import_paths == (tmp_path, tmp_path / "lib")
+    config = load_config(tmp_path, {"LANGGRAPH_CONFIG": whole, "LANGSERVE_GRAPHS": '{"b": "m:b"}'})
+    assert (list(config.graphs), config.store) == (["b"], {"path": "m:s"})
+    alone = load_config(tmp_path, {"LANGSERVE_GRAPHS": '{"b": "m:b"}'})
+    assert (list(alone.graphs), alone.import_paths) == (["b"], (tmp_path,))
+
+
+def test_the_graphs_of_a_variable_win_over_the_files(project: Project) -> None:
+    folder = project({"graphs": {"a": "m:a"}, "http": {"x": 1}})
+    config = load_config(folder, {"LANGSERVE_GRAPHS": '{"b": "m:b"}'})
+    assert (list(config.graphs), config.http) == (["b"], {"x": 1})
+
+
+def test_services_without_a_file_read_the_blocks_of_the_variable() -> None:
+    whole = '{"graphs": {"a": "m:a"}, "webhooks": {"headers": {}}, "env": {"ONE": "1"}}'
+    blocks = given_blocks(None, {"LANGGRAPH_CONFIG": whole})
+    assert (blocks.webhooks, blocks.env["ONE"]) == ({"headers": {}}, "1")
+
+
+@pytest.mark.parametrize("text", ["[]", "./langgraph.json"])
+def test_a_variable_that_is_no_object_is_refused_by_its_name(text: str, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="LANGGRAPH_CONFIG"):
+        load_config(tmp_path, {"LANGGRAPH_CONFIG": text})
+
+
+def test_what_has_no_effect_is_noticed_also_within_a_block(project: Project) -> None:
+    folder = project(
+        {"graphs": GRAPHS, "auth": {"allow_langsmith_api_keys": True}, "ui_config": None}
+    )
+    (notice,) = notices_of(folder, {})
+    assert "'auth.allow_langsmith_api_keys' has no effect" in notice
+    assert notices_of(folder / "gone.json", {}) == (), "whoever needs the file says so"

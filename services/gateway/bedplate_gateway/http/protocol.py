@@ -47,7 +47,7 @@ _FAILED = 1011
 
 
 class ProtocolPaths:
-    """One method per path."""
+    """One method per path; no path at all where it is not served."""
 
     def __init__(
         self,
@@ -56,7 +56,9 @@ class ProtocolPaths:
         abandoned: Tasks,
         *,
         subscriptions_max: int,
+        is_served: bool = True,
     ) -> None:
+        self._is_served = is_served
         self._commands = commands
         self._events = events
         self._abandoned = abandoned
@@ -127,6 +129,8 @@ class ProtocolPaths:
                 await socket.close()
 
     def table(self) -> list[Path]:
+        if not self._is_served:
+            return []
         return [
             Path(
                 "POST", "/threads/{thread_id}/commands", self.command,
@@ -148,6 +152,8 @@ class ProtocolPaths:
         ]  # fmt: skip
 
     def sockets(self) -> list[SocketPath]:
+        if not self._is_served:
+            return []
         return [SocketPath(EVENTS, self.socket, rule=rules.THREADS_READ.or_new)]
 
 
