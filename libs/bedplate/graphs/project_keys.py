@@ -54,7 +54,9 @@ KEYS = (
     Key("checkpointer.serde.allowed_msgpack_modules", "safe ones", "More classes that revive."),
     Key("checkpointer.serde.pickle_fallback", "false", "`true` is refused: pickle runs code."),
     Key("auth.path", "none", "A `langgraph_sdk.Auth` object."),
-    Key("auth.disable_studio_auth", "true", "Whether the Studio user is refused."),
+    Key(
+        "auth.disable_studio_auth", "false", "`true`: refused also where `STUDIO_AUTH` lets it in."
+    ),
     Key("auth.allow_langsmith_api_keys", "false", "The vendor's API keys.", Fate.NOTICE),
     Key("auth.openapi", "none", "`securitySchemes`, `security` and `paths` of the document."),
     Key("auth.cache.cache_keys", "none", "Headers that name what authentication answered."),
