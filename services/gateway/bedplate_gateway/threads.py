@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
 from bedplate.bus.broker import Bus
@@ -33,6 +35,11 @@ from .rows import Rows
 from .runs import EXECUTOR_S_MAX, THREAD_MISSING
 from .state import States
 
+# The first threads in the order that is asked for.
+_FIRST = (
+    "thread_id = ANY(ARRAY(SELECT thread_id FROM threads AS first"
+    " WHERE tenant = $1 AND doomed_at IS NULL ORDER BY {order} LIMIT 500))"
+)
 THREAD_EXISTS = "Thread already exists."
 
 
@@ -173,8 +180,7 @@ class Threads:
         access = found_by.on("metadata", after=9)
         order = ordering(form.sort_by or "updated_at", form.sort_order, last="thread_id")
         extraction = dumped(extraction_of(form.extract)) if form.extract else None
-        found = await self._rows.all(
-            "search_threads",
+        given = (
             self._tenant,
             form.ids,
             _containing(form.metadata),
@@ -185,9 +191,8 @@ class Threads:
             form.limit + 1,
             form.offset,
             *access.values,
-            order=order,
-            access=access.text,
         )
+        found = await self._first(form, given, order=order, access=access.text)
         rows = [
             row["row"]
             if row["extracted"] is None
@@ -195,6 +200,21 @@ class Threads:
             for row in found
         ]
         return page_of(rows, limit=form.limit, offset=form.offset)
+
+    async def _first(
+        self, form: ThreadSearch, given: tuple[Any, ...], *, order: str, access: str
+    ) -> list[Any]:
+        """What PostgreSQL cannot know is whether many threads have this metadata. If so, the first
+        of them all hold a page, and if not, there are few to sort: whichever it is, the other way
+        would read every thread."""
+        search = partial(self._rows.page, "search_threads", *given, access=access)
+        if not form.metadata or form.ids:
+            return await search(order=order, among="true")
+        found = await search(order=order, among=_FIRST.format(order=order))
+        if len(found) > form.limit:
+            return found
+        # No index has this order.
+        return await search(order=f"(SELECT 0), {order}", among="true")
 
     async def count(self, form: ThreadFilter, *, by: Access) -> int:
         form, found_by = await by.form(rules.THREADS_SEARCH, form)

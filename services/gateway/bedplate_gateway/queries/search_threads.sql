@@ -16,5 +16,6 @@ SELECT CASE WHEN $6::text[] IS NULL THEN thread_json(threads)
    AND ($4::jsonb IS NULL OR "values" @> $4)
    AND ($5::text IS NULL OR status = $5)
    AND {access}
+   AND {among}
  ORDER BY {order}
  LIMIT $8 OFFSET $9
