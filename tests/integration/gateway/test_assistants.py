@@ -10,6 +10,7 @@ import pytest
 from pydantic_core import from_json
 
 from bedplate.kernel.errors import NotFound
+from bedplate_gateway.access.access import FREE
 from bedplate_gateway.assistant_forms import AssistantUpdate, AssistantVersion, AssistantVersions
 from bedplate_gateway.assistants import Assistants
 from bedplate_gateway.errors import Unprocessable
@@ -39,7 +40,9 @@ async def test_registering_again_keeps_what_a_user_set(parts: Parts) -> None:
     graph_id = f"g{uuid4().hex}"
     await parts.assistants.register(_order(graph_id, name="g"))
     await parts.assistants.update(
-        graph_id, AssistantUpdate.model_validate({"name": "mine", "context": {"k": 1}})
+        graph_id,
+        AssistantUpdate.model_validate({"name": "mine", "context": {"k": 1}}),
+        by=FREE,
     )
     await parts.assistants.register(_order(graph_id, name="g2"))
     row = from_json(await parts.assistants.get(graph_id))
@@ -65,7 +68,9 @@ async def test_another_gateways_change_is_seen_after_its_poke(parts: Parts) -> N
     await parts.assistants.register(_order(graph_id, name="g"))
     other = Assistants(parts.rows, parts.bus, tenant="default")
     assert (await other.find(graph_id)).setup.context == {}
-    await parts.assistants.update(graph_id, AssistantUpdate.model_validate({"context": {"k": 1}}))
+    await parts.assistants.update(
+        graph_id, AssistantUpdate.model_validate({"context": {"k": 1}}), by=FREE
+    )
     await other.on_poke(GatewayPoke(what="assistants"))
     assert (await other.find(graph_id)).setup.context == {"k": 1}
 
@@ -84,7 +89,9 @@ async def test_concurrent_updates_get_versions_of_their_own(parts: Parts) -> Non
     graph_id = f"g{uuid4().hex}"
     await parts.assistants.register(_order(graph_id, name="g"))
     updates = [AssistantUpdate.model_validate({"context": {"n": n}}) for n in range(8)]
-    rows = await asyncio.gather(*(parts.assistants.update(graph_id, one) for one in updates))
+    rows = await asyncio.gather(
+        *(parts.assistants.update(graph_id, one, by=FREE) for one in updates)
+    )
     assert sorted(from_json(row)["version"] for row in rows) == list(range(2, 10))
     page = await parts.assistants.versions(graph_id, AssistantVersions(limit=100))
     kept = [from_json(row) for row in page.rows]
@@ -101,7 +108,9 @@ async def test_registering_again_renames_the_first_version_only_while_it_is_the_
     await parts.assistants.register(_order(graph_id, name="new"))
     page = await parts.assistants.versions(graph_id, AssistantVersions())
     assert [from_json(row)["name"] for row in page.rows] == ["new"]
-    await parts.assistants.update(graph_id, AssistantUpdate.model_validate({"name": "mine"}))
+    await parts.assistants.update(
+        graph_id, AssistantUpdate.model_validate({"name": "mine"}), by=FREE
+    )
     await parts.assistants.use_version(graph_id, AssistantVersion(version=1))
     await parts.assistants.register(_order(graph_id, name="newer"))
     assert from_json(await parts.assistants.get(graph_id))["name"] == "new"
