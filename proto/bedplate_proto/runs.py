@@ -76,6 +76,18 @@ class RunEvent(Message):
     data: Any
 
 
+class RunEnd(Message):
+    """The data of a run's `end` event. `graph` is null for a run that never started; `waits`:
+    something is left to do in the thread."""
+
+    status: RunStatus
+    graph: str | None
+    waits: bool
+    finished_at: str | None = Field(description="As the run's row says; null: the row is gone.")
+    error: dict[str, Any] | None
+    values: Any
+
+
 class CreateRun(Message):
     """Order to the scheduler. `kwargs`, `metadata` and the thread's parts are JSON text, stored as
     they are."""

@@ -134,6 +134,16 @@ async def refuse(state: Trouble, config: RunnableConfig) -> Trouble:
     return {"value": "done"}
 
 
+def grind(state: Trouble, config: RunnableConfig) -> Trouble:
+    """Synchronous, so nothing can cancel it: it goes on in its thread."""
+    note(journal_of(state, config), "grinds", os.getpid())
+    end = time.monotonic() + state.get("seconds", 2)
+    while time.monotonic() < end:
+        time.sleep(0.01)
+    note(journal_of(state, config), "ground", os.getpid())
+    return {"value": "done"}
+
+
 def _only(node: Callable[..., Any], name: str) -> Any:
     return StateGraph(Trouble).add_node("node", node).add_edge(START, "node").compile(name=name)
 
@@ -145,3 +155,4 @@ eats_memory = _only(eat, "eats_memory")
 exits = _only(leave, "exits")
 sleeps = _only(sleep, "sleeps")
 stubborn = _only(refuse, "stubborn")
+grinds = _only(grind, "grinds")

@@ -275,23 +275,6 @@ async def close_events(
             await writer.send(lines)
 
 
-async def end_unstarted(
-    bus: Bus, address: RunAddress, *, n: int, end: bytes, limit_s: float
-) -> None:
-    """Write the end of a run that no attempt has begun; best effort, too.
-
-    `n` is 0 where another run numbers the thread's events: the end is told where it stands then.
-    """
-
-    async def ours() -> bool:
-        return True
-
-    writer = EventWriter(bus, address, attempt=0, base_n=n, still_ours=ours)
-    with suppress(TimeoutError, Fenced):
-        async with asyncio.timeout(limit_s):
-            await writer.send([line_of(n, 0, EventName.END, end)])
-
-
 def closing_of_failed_run(
     error: bytes, *, graph: str, finished_at: datetime | None
 ) -> list[tuple[str, bytes]]:

@@ -68,6 +68,8 @@ class ThreadFollower(Reader):
         self._prefix = bus.prefix
         self._open: str | None = None
         self._ended: str | None = None
+        # When the newest event of the open run was stored.
+        self._heard_at = ""
         # Who follows has heard of everything up to this number.
         self._begun_n = after_n
         # The greatest number stored up to `_sequence`.
@@ -111,6 +113,8 @@ class ThreadFollower(Reader):
             data=b"",
             sequence=self._safe_at,
             run_id=self._open,
+            # Where there is no row any more, this is the last that is known of it.
+            at=self._heard_at,
         )
         self._n = self._placed_n = event.n
         self._ended, self._open = self._open, None
@@ -211,6 +215,7 @@ class ThreadFollower(Reader):
             # The event at our position tells a reader that has just come which run is open.
             if event.n > self._n or (event.n == self._n and self._open is None):
                 self._open = None if event.name == EventName.END else piece.run_id
+                self._heard_at = piece.at
             if event.n > self._n:
                 self._n = event.n
                 is_safe = event.name not in _LAST

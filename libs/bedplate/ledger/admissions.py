@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,12 +24,13 @@ from bedplate.kernel.errors import Conflict, NotFound, Refused
 from bedplate.kernel.run import Gone, Illegal, Run, cancel
 from bedplate.sql import Statements
 from bedplate_proto.runs import CreateRun
+from bedplate_proto.subjects import RunAddress
 from bedplate_proto.threads import FOR_EVER, ThreadTtl
 from bedplate_proto.vocabulary import CancelAction, RunStatus
 
 from .dispatch import Dispatch
 from .messages import Finish, Messages, arrays, numbered, webhook_of
-from .moves import EndedUnstarted, run_of
+from .moves import run_of
 from .outbox import Outbox, Outgoing
 
 _sql = Statements("bedplate.ledger")
@@ -48,8 +50,6 @@ class Stopped:
 
     run_id: UUID
     became: Run | Gone
-    ended: EndedUnstarted | None = None
-    """Of a run that ended here, because it had never started."""
 
     @property
     def is_over(self) -> bool:
@@ -311,13 +311,13 @@ class Admissions:
         gone = [one.run_id for one in stopped if isinstance(one.became, Gone)]
         ended = [one.run_id for one in stopped if one.is_over and one.run_id not in gone]
         runs_active = 1
+        ends: dict[UUID, tuple[int, datetime | None]] = dict.fromkeys(gone, (0, None))
         if gone:
             runs_active = await connection.fetchval(_sql["delete_waiting_runs"], gone)
         if ended:
             rows = await connection.fetch(_sql["end_waiting_runs"], ended)
             runs_active = rows[0]["runs_active"]
-            ends = {row["run_id"]: EndedUnstarted(row["end_n"], row["finished_at"]) for row in rows}
-            stopped = [replace(one, ended=ends.get(one.run_id)) for one in stopped]
+            ends |= {row["run_id"]: (row["end_n"], row["finished_at"]) for row in rows}
         for wanted in CancelAction:
             asked = [
                 one.run_id
@@ -326,7 +326,14 @@ class Admissions:
             ]
             if asked:
                 await connection.execute(_sql["request_cancel"], asked, wanted)
+        # Ends first: somebody reads along.
         told = [
+            self._messages.of_unstarted_end(
+                RunAddress(tenant, thread_id, run_id), n=n, finished_at=finished_at
+            )
+            for run_id, (n, finished_at) in ends.items()
+        ]
+        told += [
             self._messages.of_finished_run(
                 Finish(
                     record["run_id"], thread_id, tenant, record["assistant_id"],

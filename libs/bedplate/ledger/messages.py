@@ -11,8 +11,9 @@ import orjson
 
 from bedplate_proto import subjects
 from bedplate_proto.envelope import Fact, cloud_event
-from bedplate_proto.runs import CreateRun, RunCreated, RunFinished, RunReady
-from bedplate_proto.vocabulary import RunStatus
+from bedplate_proto.runs import CreateRun, RunCreated, RunEnd, RunEvent, RunFinished, RunReady
+from bedplate_proto.subjects import RunAddress
+from bedplate_proto.vocabulary import EventName, RunStatus
 
 from .outbox import Outgoing
 
@@ -83,6 +84,24 @@ class Messages:
         )
         subject = subjects.RUN_FINISHED.at(self._prefix, tenant=about.tenant)
         return _fact(finished, subject, about.run_id, about.thread_id, tenant=about.tenant)
+
+    def of_unstarted_end(
+        self, run: RunAddress, *, n: int, finished_at: datetime | None
+    ) -> Outgoing:
+        """The `end` event of a run that no attempt has begun. `n` is 0 where another run numbers
+        the thread's events: it is told where it stands then. `finished_at` None: the row is
+        gone."""
+        end = RunEnd(
+            status=RunStatus.INTERRUPTED,
+            graph=None,
+            waits=False,
+            finished_at=None if finished_at is None else finished_at.isoformat(),
+            error=None,
+            values=None,
+        )
+        event = RunEvent(n=n, attempt=0, event=EventName.END, data=end.model_dump(mode="json"))
+        line = event.model_dump_json() + "\n"
+        return Outgoing(0, f"{run.run_id}:end", run.stored(self._prefix), line)
 
 
 def _fact(fact: Fact, subject: str, run_id: UUID, thread_id: UUID, *, tenant: str) -> Outgoing:

@@ -94,15 +94,6 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class EndedUnstarted:
-    """`n` is the number of the run's end among its thread's events; 0 when another run has the
-    thread, which numbers its own events meanwhile."""
-
-    n: int
-    finished_at: datetime
-
-
-@dataclass(frozen=True)
 class Renewal:
     """What the renewal of many leases found: runs still held with their cancel request, and the
     rest."""

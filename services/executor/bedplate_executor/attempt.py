@@ -130,6 +130,16 @@ class Attempt:
             is_released = True
         return "released" if is_released else "ended"
 
+    @property
+    def is_cut_short(self) -> bool:
+        """The graph was stopped, or took too long: code of it may go on."""
+        return self._stop is not None or self._limit.expired()
+
+    @property
+    def has_left_task(self) -> bool:
+        """The graph's task did not heed its cancellation."""
+        return self._graph_task is not None and not self._graph_task.done()
+
     def stop(self, why: Stop) -> None:
         """Cancel the graph. A rollback overrides an interrupt, being superseded overrides both."""
         order = [Stop.INTERRUPT, Stop.ROLLBACK, Stop.SUPERSEDED]

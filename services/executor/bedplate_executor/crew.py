@@ -56,6 +56,7 @@ class Crew:
         has_spare: bool,
         tasks: Tasks,
         closed: Callable[[WorkerProcess, UUID, int, str], None],
+        left_behind: Callable[[WorkerProcess, UUID], None],
         died: Callable[[WorkerProcess, int], None],
         changed: Callable[[], None],
     ) -> None:
@@ -69,6 +70,7 @@ class Crew:
         self._has_spare = has_spare
         self._tasks = tasks
         self._closed = closed
+        self._left_behind = left_behind
         self._died = died
         self._changed = moved
         self.workers: list[WorkerProcess] = []
@@ -277,8 +279,8 @@ class Crew:
     def warm_spares(self) -> int:
         return int(self._spare is not None and self._spare.is_warm)
 
-    def replace_stalled(self, worker: WorkerProcess) -> None:
-        """Somebody else takes new runs while this one stands still."""
+    def retire(self, worker: WorkerProcess) -> None:
+        """Somebody else takes new runs while this one stands still, or comes to its end."""
         if not worker.is_retiring and not self.is_stopping:
             worker.is_retiring = True
             self._tasks.start(self._hire_again(), "hire")
@@ -303,7 +305,7 @@ class Crew:
         return worker
 
     async def _employ(self, worker: WorkerProcess) -> None:
-        code = await worker.listen(self._closed)
+        code = await worker.listen(self._closed, self._left_behind)
         if worker is self._spare:
             self._spare = None
         if worker not in self.workers:  # it was, or would have become, a spare
@@ -311,7 +313,7 @@ class Crew:
             return
         self.workers.remove(worker)
         was_ready = worker.graphs != []
-        if not (worker.is_retiring and code == 0) and not self.is_stopping:
+        if (worker.held or not worker.is_retiring) and not self.is_stopping:
             log.warning("worker.died", worker=worker.pid, code=code, runs=len(worker.held))
         self._died(worker, code)
         self._changed()

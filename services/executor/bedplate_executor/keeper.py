@@ -28,6 +28,7 @@ from bedplate_proto.runs import RunSignal, SchedulerPoke
 from bedplate_proto.threads import GraphDescription, RegisterGraphs
 
 from .crew import Crew, Unloadable
+from .recycling import Recycling
 from .settings import Settings
 from .worker_process import WorkerProcess
 
@@ -59,8 +60,15 @@ class Keeper:
             has_spare=settings.spare,
             tasks=tasks,
             closed=self._closed,
+            left_behind=lambda worker, run_id: self._recycling.begin(worker, run_id),
             died=self._died,
             changed=self._slots_changed,
+        )
+        self._recycling = Recycling(
+            self.crew,
+            finish_s=settings.recycle_s,
+            drain_s=settings.drain_s,
+            release=lambda held: self._hand_over(self._release(held)),
         )
         self.tickets = Tickets(bus, free=self.crew.free_slots)
         self._renewed_at = self._watched_at = asyncio.get_running_loop().time()
@@ -187,6 +195,7 @@ class Keeper:
                 worker.heard_at = now
             return
         self._let_lapse(now)
+        self._recycling.tick(now)
         for worker in list(self.crew.workers):
             if not worker.ready.done() or worker.process.poll() is not None:
                 continue
@@ -206,7 +215,7 @@ class Keeper:
                     run_id=stall.get("run_id"),
                     stack=stall.get("stack"),
                 )
-                self.crew.replace_stalled(worker)
+                self.crew.retire(worker)
             if culprit := stall.get("run_id"):
                 self._culprit[worker.pid] = UUID(culprit)
             if lag_s > self._settings.stall_kill_s:

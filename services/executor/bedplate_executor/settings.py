@@ -72,6 +72,12 @@ class Settings(BackboneSettings):
     cancel_s: float = Field(
         10.0, gt=0, description="Seconds a cancelled graph has before it is left behind."
     )
+    recycle_s: float = Field(
+        60.0,
+        ge=0,
+        description="Seconds the other runs of a worker have when code of a stopped run goes on in"
+        " it; then they are handed over, and it is replaced.",
+    )
     stall_report_s: float = Field(
         5.0, gt=0, description="Seconds an event loop may stand still before it is reported."
     )

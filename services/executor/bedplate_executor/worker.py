@@ -40,6 +40,7 @@ from bedplate_proto import subjects
 from bedplate_proto.subjects import Kind, Subject
 from bedplate_proto.vocabulary import CancelAction
 
+from .leftovers import RunThreads
 from .link import Link
 from .settings import Settings
 from .watchdog import Watchdog, entered_task
@@ -83,7 +84,9 @@ def main(link_fd: int, pulse_fd: int) -> None:
     loop = _new_loop()
     asyncio.set_event_loop(loop)
     loop.set_task_factory(entered_task)  # pyright: ignore[reportArgumentType]
-    sys.exit(_run_through(loop, _Worker(settings, link_end, pulse_end).live()))
+    threads = RunThreads(loop)
+    loop.set_default_executor(threads)
+    sys.exit(_run_through(loop, _Worker(settings, link_end, pulse_end, threads).live()))
 
 
 def _left_to_the_keeper(_number: int, _frame: object) -> None:
@@ -118,13 +121,18 @@ def _run_through(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, int]
 
 class _Worker:
     def __init__(
-        self, settings: Settings, link_end: socket.socket, pulse_end: socket.socket
+        self,
+        settings: Settings,
+        link_end: socket.socket,
+        pulse_end: socket.socket,
+        threads: RunThreads,
     ) -> None:
         self._settings = settings
         self._link_end = link_end
         self._pulse_end = pulse_end
         self._attempts: dict[UUID, Any] = {}
         self._running = Tasks("attempts", drain_s=0.0)
+        self._threads = threads
 
     async def live(self) -> int:
         """The worker's exit code."""
@@ -245,6 +253,11 @@ class _Worker:
             run_id = attempt.claimed.run_id
             if self._attempts.get(run_id) is attempt:
                 del self._attempts[run_id]
+            if attempt.has_left_task:
+                # Before the keeper hears that there is a slot.
+                link.send({"is": "left_behind", "run_id": str(run_id)})
+            elif attempt.is_cut_short:
+                self._running.start(self._watch_threads(link, str(run_id)), "leftover")
             link.send(
                 {
                     "is": "closed",
@@ -253,6 +266,12 @@ class _Worker:
                     "how": how,
                 }
             )
+
+    async def _watch_threads(self, link: Link, run_id: str) -> None:
+        """Synchronous code cannot be cancelled, but mostly ends soon after its run was."""
+        if await self._threads.goes_on(run_id, after_s=self._settings.cancel_s):
+            log.warning("graph.left_behind", run_id=run_id, waited_s=self._settings.cancel_s)
+            link.send({"is": "left_behind", "run_id": run_id})
 
     async def _answer(self, link: Link, head: dict[str, Any], body: bytes) -> None:
         try:

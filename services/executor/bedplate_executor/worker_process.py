@@ -131,12 +131,16 @@ class WorkerProcess:
         finally:
             del self._asked[number]
 
-    async def listen(self, closed: Callable[[WorkerProcess, UUID, int, str], None]) -> int:
+    async def listen(
+        self,
+        closed: Callable[[WorkerProcess, UUID, int, str], None],
+        left_behind: Callable[[WorkerProcess, UUID], None],
+    ) -> int:
         """Hear it out until it is gone; its exit code (negative: the signal)."""
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(self._hear_pulse())
             while (frame := await self._link.receive()) is not None:
-                self._heard(*frame, closed=closed)
+                self._heard(*frame, closed=closed, left_behind=left_behind)
             watch.cancel()
         self._link.close()
         self._pulse_end.close()
@@ -155,6 +159,7 @@ class WorkerProcess:
         body: bytes,
         *,
         closed: Callable[[WorkerProcess, UUID, int, str], None],
+        left_behind: Callable[[WorkerProcess, UUID], None],
     ) -> None:
         match head["is"]:
             case "ready":
@@ -167,6 +172,8 @@ class WorkerProcess:
                 self.unloadable = head["why"]
             case "closed":
                 closed(self, UUID(head["run_id"]), head["attempt"], head["how"])
+            case "left_behind":
+                left_behind(self, UUID(head["run_id"]))
             case "answer":
                 answer = self._asked.get(head["id"])
                 if answer is not None and not answer.done():

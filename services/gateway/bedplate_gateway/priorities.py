@@ -86,5 +86,5 @@ class Priorities:
             assistant_metadata=from_json(order.assistant_metadata),
             run_metadata=from_json(order.metadata),
             cron_id=None if cron_id is None else str(cron_id),
-            user=None,
+            user=None if order.user is None else from_json(order.user),
         )

@@ -9,11 +9,9 @@ from uuid import UUID
 import structlog
 
 from bedplate.bus.broker import Bus
-from bedplate.bus.event_line import end_of
-from bedplate.bus.event_writer import end_unstarted
 from bedplate.kernel.errors import NotFound
 from bedplate.kernel.run import Illegal
-from bedplate.ledger import Admissions, Admitted, Dispatch, EndedUnstarted, Stopped, Threads
+from bedplate.ledger import Admissions, Admitted, Dispatch, Stopped, Threads
 from bedplate_proto import subjects
 from bedplate_proto.runs import (
     CancelAnswer,
@@ -39,14 +37,12 @@ from bedplate_proto.threads import (
     ThreadTtl,
     UpdateThread,
 )
-from bedplate_proto.vocabulary import CancelAction, RunStatus
+from bedplate_proto.vocabulary import CancelAction
 
 from .sharing import Sharing
 
 log = structlog.get_logger()
 
-# A closing event is best effort: whoever misses it finds the run's row.
-_CLOSE_S_MAX = 2.0
 _PAGE = 500
 
 
@@ -180,23 +176,16 @@ class Scheduler:
         return stopped
 
     async def _pass_on(self, address: RunAddress, stopped: Stopped) -> None:
-        """To whoever reads the run, or executes it."""
-        if stopped.is_over:
-            await self._end_unstarted(address, stopped.ended)
-            return
-        await self._bus.hint(
-            subjects.RUN_SIGNAL, RunSignal(run_id=address.run_id), run=address.run_id
-        )
+        """To whoever executes the run. Who reads one that never began is told by the outbox."""
+        if not stopped.is_over:
+            await self._bus.hint(
+                subjects.RUN_SIGNAL, RunSignal(run_id=address.run_id), run=address.run_id
+            )
 
     async def _dispatch_next(self, thread_id: UUID) -> None:
         turn = await self._dispatch.dispatch_next(thread_id)
         if turn is not None and turn.is_ready:
             self._sharing.poke()
-
-    async def _end_unstarted(self, address: RunAddress, ended: EndedUnstarted | None) -> None:
-        n, at = (0, None) if ended is None else (ended.n, ended.finished_at)
-        end = end_of(RunStatus.INTERRUPTED, error=None, values=None, finished_at=at)
-        await end_unstarted(self._bus, address, n=n, end=end, limit_s=_CLOSE_S_MAX)
 
     async def _remove(self, thread_ids: Sequence[UUID], *, tenant: str) -> int:
         """Rows first: from then on a running attempt's writes are refused; the hint spares its

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from bedplate.bus.event_line import line_of
-from bedplate.bus.event_writer import BUFFER_BYTES_MAX, close_events, end_unstarted
+from bedplate.bus.event_writer import BUFFER_BYTES_MAX, close_events
 from bedplate.kernel.errors import Fenced
+from bedplate.ledger.messages import Messages
 from bedplate_proto.envelope import CONTINUES_HEADER, MESSAGE_BYTES_MAX
 from bedplate_proto.runs import EVENTS_SKIPPED
 
@@ -303,15 +304,17 @@ async def test_the_end_of_a_run_that_never_started_reaches_a_reader_at_any_numbe
     events: Any,
 ) -> None:
     address = events.address()
-    await end_unstarted(events.far_bus, address, n=0, end=END[1], limit_s=5)
+    await events.put_raw(address, line_of(0, 0, *END))
     assert parts(await events.read(address, after_n=1000)) == [(0, 0, "end")]
 
 
 @pytest.mark.parametrize("n", [0, 7])
 async def test_ending_an_unstarted_run_twice_ends_it_once(events: Any, n: int) -> None:
+    """As the outbox does it: by the writer, and again by the relay."""
     address = events.address()
+    told = Messages(events.far_bus.prefix).of_unstarted_end(address, n=n, finished_at=None)
     for _ in range(2):
-        await end_unstarted(events.far_bus, address, n=n, end=END[1], limit_s=5)
+        await events.far_bus.publish(told.subject, told.body.encode(), msg_id=told.msg_id)
     assert len(await events.stored(address)) == 1
     assert parts(await events.read(address)) == [(n, 0, "end")]
 

@@ -9,10 +9,12 @@ from uuid import uuid4
 
 import pytest
 
+from bedplate.bus.event_line import event_of
 from bedplate.kernel.errors import NotFound
 from bedplate.kernel.run import Ending, Gone, Run
 from bedplate.ledger import Applied, Missing, Superseded
 from bedplate.testing.eventually import eventually
+from bedplate_proto.subjects import DEFAULT_PREFIX, RunAddress
 from bedplate_proto.vocabulary import CancelAction, RunStatus, ThreadStatus
 
 TICKETS = "bedplate.v1.dispatch.default.normal"
@@ -108,12 +110,17 @@ async def test_the_end_of_a_run_that_never_started_has_a_number_unless_another_o
     behind = await books.create(order.thread_id)
 
     async def cancelled(run: Any) -> Any:
-        stopped = await books.admissions.cancel(
+        await books.admissions.cancel(
             run.run_id, run.thread_id, tenant="default", action=CancelAction.INTERRUPT
         )
+        await books.flushed()
+        (told,) = [one for one in books.broker.stored if one.msg_id == f"{run.run_id}:end"]
+        address = RunAddress("default", run.thread_id, run.run_id)
+        assert told.subject == address.stored(DEFAULT_PREFIX)
+        event = event_of(told.body.removesuffix("\n").encode(), 1)
         row = await books.run(run.run_id)
-        assert stopped.ended.finished_at == row["finished_at"]
-        return stopped.ended.n
+        assert json.loads(event.data)["finished_at"] == row["finished_at"].isoformat()
+        return event.n
 
     assert await cancelled(behind) == 0
     finished = await books.ledger.finish(books.about(order, attempt), outcome(events_n=9))
@@ -124,6 +131,19 @@ async def test_the_end_of_a_run_that_never_started_has_a_number_unless_another_o
     last = await books.create(order.thread_id)
     (claimed,) = await books.ledger.claim([last.run_id], by="x", lease_s=60)
     assert claimed.events_n == 11
+
+
+async def test_a_run_remembers_that_it_left_something_to_do(books: Any, outcome: Any) -> None:
+    order, attempt = await books.running()
+    waiting = outcome(thread_status=ThreadStatus.INTERRUPTED)
+    await books.ledger.finish(books.about(order, attempt), waiting)
+    # The thread goes on, and is idle then.
+    after = await books.create(order.thread_id)
+    (claimed,) = await books.ledger.claim([after.run_id], by="x", lease_s=60)
+    await books.ledger.finish(books.about(after, claimed.attempt), outcome())
+    assert (await books.thread(order.thread_id))["status"] == "idle"
+    assert (await books.run(order.run_id))["waits"] is True
+    assert (await books.run(after.run_id))["waits"] is False
 
 
 async def test_the_end_of_a_run_is_told_once_with_its_facts(books: Any, outcome: Any) -> None:

@@ -9,7 +9,8 @@ WITH thread AS MATERIALIZED (
        FOR UPDATE OF runs
 ), finished AS (
     UPDATE runs
-       SET status = $3::text, error = $6::jsonb, lease_until = NULL, updated_at = now(), finished_at = now()
+       SET status = $3::text, error = $6::jsonb, waits = $7::text = 'interrupted', lease_until = NULL, updated_at = now(),
+           finished_at = now()
       FROM found
      WHERE runs.run_id = found.run_id AND found.attempt = $2 AND found.status = 'running'
  RETURNING runs.run_id, runs.thread_id, runs.finished_at, found.runs_active

@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from bedplate.bus.event_line import Event, end_of
 from bedplate.bus.thread_log import ThreadFollower
 from bedplate_proto.subjects import ThreadAddress
-from bedplate_proto.vocabulary import EventName, RunStatus, StreamMode, ThreadStatus
+from bedplate_proto.vocabulary import EventName, RunStatus, StreamMode
 
 from ..access.access import Confirm
 from ..following import Followings, Pause, ThreadFollowing
@@ -177,14 +177,13 @@ def _lost(follower: ThreadFollower) -> list[Event]:
 
 def _end_of_row(row: Any) -> bytes:
     error = None if row["error"] is None else row["error"].encode()
-    is_waiting = row["settled_status"] == ThreadStatus.INTERRUPTED
     return end_of(
         row["status"],
         error=error,
         values=None,
         finished_at=row["finished_at"],
         graph=row["graph_id"],
-        waits=bool(row["is_last"]) and is_waiting,
+        waits=row["waits"],
     )
 
 

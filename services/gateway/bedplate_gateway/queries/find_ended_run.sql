@@ -1,12 +1,10 @@
 -- find_ended_run: how a thread's last finished run ended, or run $3, and what the thread shows. For readers whose
 -- events are lost or have passed retention. Indexes: primary keys, runs_of_thread.
 SELECT threads.events_n, threads."values", threads.interrupts, threads.settled_status,
-       ended.run_id, ended.status, ended.error, ended.graph_id, ended.finished_at,
-       NOT EXISTS (SELECT FROM runs AS later
-                    WHERE later.thread_id = threads.thread_id AND later.finished_at > ended.finished_at) AS is_last
+       ended.run_id, ended.status, ended.error, ended.graph_id, ended.finished_at, coalesce(ended.waits, false) AS waits
   FROM threads
   LEFT JOIN LATERAL (
-       SELECT run_id, status, error, graph_id, finished_at FROM runs
+       SELECT run_id, status, error, graph_id, finished_at, waits FROM runs
         WHERE runs.thread_id = threads.thread_id AND finished_at IS NOT NULL
           AND ($3::uuid IS NULL OR runs.run_id = $3)
         ORDER BY finished_at DESC
