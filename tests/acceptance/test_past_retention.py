@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from websockets.asyncio.client import connect
 
+from bedplate.bus.broker import Bus
 from bedplate.devstack.stack import Stack
 from bedplate.testing import protocol
 from bedplate.testing.eventually import eventually
 from bedplate.testing.sse import frames_of
+from bedplate_proto.subjects import RunAddress
 
 # -- runs
 
@@ -185,3 +187,27 @@ async def test_a_thread_past_retention_shows_its_state_and_how_it_ended(
         )
         assert answer["type"] == "success"
         assert protocol.state_of((await protocol.up_to_end(events))[-1]) == "completed"
+
+
+async def test_a_run_that_waited_is_told_so_although_its_end_is_lost_and_its_thread_went_on(
+    http: httpx.AsyncClient, stack: Stack, thread: str
+) -> None:
+    """As when its worker dies between the row and the event."""
+    run = await protocol.start(http, thread, "approval", {"question": "q"})
+    await protocol.history(http, thread)
+    async with Bus(stack.endpoints.nats_url, client_name="test") as bus:
+        jetstream = bus.client.jetstream()
+        subject = RunAddress("default", UUID(thread), UUID(run)).stored(bus.prefix)
+        end = await jetstream.get_last_msg("RUN_EVENTS", subject)
+        assert end.seq is not None and b'"event":"end"' in (end.data or b"")
+        await jetstream.delete_msg("RUN_EVENTS", end.seq)
+    done = await http.post(
+        f"/threads/{thread}/runs/wait",
+        json={"assistant_id": "approval", "command": {"resume": "yes"}},
+    )
+    assert done.json()["answer"] == "yes"
+    states = [protocol.state_of(event) for event in await protocol.history(http, thread, runs=2)]
+    assert [state for state in states if state in ("interrupted", "completed")] == [
+        "interrupted",
+        "completed",
+    ]
