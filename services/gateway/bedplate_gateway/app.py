@@ -17,7 +17,7 @@ from .acting import ActingRuns
 from .assistants import Assistants
 from .crons import Crons
 from .following import Followings
-from .front import front, guard_of
+from .front import Front, guard_of
 from .graphs import Graphs
 from .http.assistants import AssistantPaths
 from .http.crons import CronPaths
@@ -80,9 +80,13 @@ async def build() -> Service:
     ]
     if settings.crons_enabled:
         paths += CronPaths(Crons(rows, bus, assistants, runs, tenant=tenant)).table()
-    about = System(rows, bus, tenant=tenant, has_crons=settings.crons_enabled)
-    guard = guard_of(settings, rows, assistants, acting)
-    app = front(settings, paths, protocol.sockets(), about=about, metrics=metrics, guard=guard)
+    front = Front(settings)
+    flags = {"assistants": front.block.serves("Assistants"), "crons": settings.crons_enabled}
+    flags["crons"] &= front.block.serves("Crons")
+    about = System(rows, bus, tenant=tenant, flags=flags)
+    guard = guard_of(settings, front, rows, assistants, acting)
+    app = front.site(paths, protocol.sockets(), about=about, metrics=metrics, guard=guard)
+    own = [] if front.custom is None else [front.custom]
     server = HttpServer(app, settings)
     served = backbone.served("gateway", routes(assistants, followings))
 
@@ -94,7 +98,7 @@ async def build() -> Service:
         name="gateway",
         settings=settings,
         notices=without_effect(os.environ),
-        resources=[server, *backbone.resources, abandoned, served],
+        resources=[server, *backbone.resources, *own, abandoned, served],
         loops=_loops(followings, settings),
         works=[server.serve],
         ready={**backbone.ready, "http": server.ready},

@@ -3,55 +3,94 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-
-from fastapi import FastAPI
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from bedplate.chassis.metrics import Metrics
-from bedplate.graphs.config import given_blocks, parsed_block
+from bedplate.graphs.config import given_blocks, json_variable, parsed_block
 
 from .access.objects import Objects
 from .acting import ActingRuns
 from .assistants import Assistants
+from .http.custom import Custom, custom_app
 from .http.door import Admission
 from .http.middleware import Answered
 from .http.paths import Path, SocketPath
-from .http.site import Guard, site
+from .http.site import Guard, Site, Surroundings
 from .http.system import SystemPaths
+from .http_block import cors_options, http_block, prefix_of
 from .project import Project
 from .rows import Rows
 from .settings import Settings
 from .system import System
 
 
-def front(
-    settings: Settings,
-    paths: Sequence[Path],
-    sockets: Sequence[SocketPath],
-    *,
-    about: System,
-    metrics: Metrics,
-    guard: Guard | None,
-) -> FastAPI:
-    answered = Answered(metrics)
-    security = {} if guard is None else guard.openapi
-    system = SystemPaths(about, metrics, answered, paths, security=security)
-    return site(
-        [*system.table(), *paths],
-        sockets,
-        answered,
-        cors_origins=settings.cors_origins,
-        body_bytes_max=settings.body_bytes_max,
-        guard=guard,
-    )
+class Front:
+    """What the project and its operator say about it; raises `ConfigurationError` and `Refused`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.blocks = given_blocks(settings.config, os.environ)
+        self.block = http_block(self.blocks.http)
+        project = Project(settings.config, self.blocks)
+        self.project = project
+        self.custom: Custom | None = None
+        if self.block.app is not None:
+            self.custom = Custom(project.loaded("http.app", self.block.app, custom_app))
+
+    def site(
+        self,
+        paths: Sequence[Path],
+        sockets: Sequence[SocketPath],
+        *,
+        about: System,
+        metrics: Metrics,
+        guard: Guard | None,
+    ) -> Site:
+        settings, block = self._settings, self.block
+        answered = Answered(metrics)
+        served = [path for path in paths if block.serves(path.tag)]
+        system = SystemPaths(
+            about,
+            metrics,
+            answered,
+            served,
+            security={} if guard is None else guard.openapi,
+            custom=lambda: {} if self.custom is None else self.custom.document(),
+        )
+        table = system.table()
+        if block.disable_meta:
+            table = [replace(path, handler=system.bare_ok) for path in table if path.path == "/ok"]
+        around = Surroundings(
+            answered=answered,
+            cors=self._cors(),
+            body_bytes_max=settings.body_bytes_max,
+            guard=guard,
+            custom=self.custom,
+            block=block,
+            prefix=prefix_of(settings.mount_prefix, "MOUNT_PREFIX") or block.mount_prefix,
+        )
+        has_events = block.serves("Event streaming")
+        return Site([*table, *served], sockets if has_events else (), around)
+
+    def _cors(self) -> Mapping[str, Any]:
+        settings = self._settings
+        config = json_variable("CORS_CONFIG", {"CORS_CONFIG": settings.cors_config})
+        return cors_options(
+            self.block,
+            config,
+            settings.cors_origins,
+            private_network=settings.allow_private_network,
+        )
 
 
 def guard_of(
-    settings: Settings, rows: Rows, assistants: Assistants, acting: ActingRuns
+    settings: Settings, front: Front, rows: Rows, assistants: Assistants, acting: ActingRuns
 ) -> Guard | None:
     """None: no `auth.path`, and so nothing that costs anything. Raises `ConfigurationError` for one
     that cannot be had."""
-    blocks = given_blocks(settings.config, os.environ)
+    blocks = front.blocks
     if not blocks.auth:
         return None
     # Not at the top: only projects with authentication need the SDK here.
@@ -60,7 +99,7 @@ def guard_of(
     block = parsed_block("auth", blocks.auth, AuthBlock)
     if block.path is None:
         return None
-    made = Project(settings.config, blocks).loaded(
+    made = front.project.loaded(
         "auth.path",
         block.path,
         lambda auth: configured(

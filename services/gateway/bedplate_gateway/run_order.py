@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from bedplate.chassis.ids import uuid7
@@ -43,6 +44,7 @@ class Asked:
     speaks_protocol: bool = False
     webhook: str | None = None
     caller: Caller | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def run_order(form: RunCreate, assistant: Assistant, asked: Asked) -> CreateRun:
@@ -109,6 +111,7 @@ def _kwargs(form: RunCreate, setup: Setup, place: Object, asked: Asked) -> Objec
         **setup.config,
         "configurable": {
             **(setup.config.get("configurable") or {}),
+            **asked.headers,
             "langgraph_request_id": asked.request_id,
         },
     }

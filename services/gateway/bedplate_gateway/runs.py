@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -100,6 +100,7 @@ class Runs:
         thread_id: UUID | None,
         request_id: str,
         by: Access,
+        headers: Mapping[str, str] | None = None,
         speaks_protocol: bool = False,
     ) -> Ready:
         """Everything about a new run that can be checked here. `thread_id` None: stateless."""
@@ -111,6 +112,7 @@ class Runs:
             thread_id=thread_id,
             request_id=request_id,
             by=by,
+            headers=headers,
             speaks_protocol=speaks_protocol,
         )
         if not by.is_free:
@@ -125,6 +127,7 @@ class Runs:
         thread_id: UUID | None,
         request_id: str,
         by: Access,
+        headers: Mapping[str, str] | None = None,
         speaks_protocol: bool = False,
     ) -> CreateRun:
         """A run for whoever asks now. Raises `Refused`, `Unprocessable`."""
@@ -136,6 +139,7 @@ class Runs:
             speaks_protocol=speaks_protocol,
             webhook=self._webhooks.accepted(form.webhook),
             caller=by.caller,
+            headers=headers or {},
         )
         return run_order(form, assistant, asked)
 

@@ -89,8 +89,3 @@ class Settings(ProjectSettings):
         le=60,
         description="Seconds between two looks whether a followed run is over in PostgreSQL.",
     )
-    cors_origins: list[str] = Field(
-        ["*"],
-        description="Origins whose pages may call the API.",
-        json_schema_extra={"env": ["CORS_ALLOW_ORIGINS"]},
-    )

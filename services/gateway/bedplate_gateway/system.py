@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from bedplate.bus.broker import Bus
@@ -15,11 +16,11 @@ log = get_logger()
 
 
 class System:
-    def __init__(self, rows: Rows, bus: Bus, *, tenant: str, has_crons: bool) -> None:
+    def __init__(self, rows: Rows, bus: Bus, *, tenant: str, flags: Mapping[str, bool]) -> None:
         self._rows = rows
         self._bus = bus
         self._tenant = tenant
-        self._has_crons = has_crons
+        self._flags = flags
 
     async def health(self, *, checks_database: bool) -> Object:
         """`ok` is false when something that was looked at cannot be used."""
@@ -45,8 +46,7 @@ class System:
             "version": self.version(),
             "langgraph_py_version": _version("langgraph"),
             "flags": {
-                "assistants": True,
-                "crons": self._has_crons,
+                **self._flags,
                 "langsmith": False,
                 "langsmith_tracing_replicas": False,
                 "langsmith_tracing_session_on_runs": False,

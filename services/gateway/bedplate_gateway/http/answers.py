@@ -21,7 +21,7 @@ log = get_logger()
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
-_FLOWING = "bedplate.flowing"
+FLOWING = "bedplate.flowing"
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -68,15 +68,17 @@ class FlowResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._request_id = scope["request_id"]
-        flowing: list[FlowResponse] = scope[_FLOWING]
-        flowing.append(self)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-            }
-        )
+        flowing: list[FlowResponse] | None = scope.get(FLOWING)
+        if flowing is not None:
+            flowing.append(self)
+        head = {"type": "http.response.start", "status": self.status_code}
+        try:
+            await send({**head, "headers": self.raw_headers})
+            if flowing is None:
+                await self.flow(receive, send)
+        finally:
+            if flowing is None:
+                await self.close()
 
     async def flow(self, receive: Receive, send: Send) -> None:
         """The body."""
@@ -134,7 +136,7 @@ class Flows:
             await self._app(scope, receive, send)
             return
         flowing: list[FlowResponse] = []
-        scope[_FLOWING] = flowing
+        scope[FLOWING] = flowing
         try:
             await self._app(scope, receive, send)
             for response in flowing:

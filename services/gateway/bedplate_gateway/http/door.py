@@ -269,12 +269,6 @@ async def refuse(scope: Scope, receive: Receive, send: Send, answer: Response) -
         await websocket.close(_POLICY_VIOLATION)
 
 
-def open_paths(paths: Sequence[tuple[str, Rule | None]]) -> Callable[[Scope], bool]:
-    """Whether a request is for one of the paths that need no token."""
-    texts = frozenset(path for path, rule in paths if rule == rules.OPEN)
-    return lambda scope: route_path(scope) in texts
-
-
 def route_path(scope: Scope) -> str:
     """The path below the prefix under which the app is mounted."""
     return scope["path"].removeprefix(scope.get("root_path", ""))

@@ -52,6 +52,10 @@ def failed() -> Response:
     return PlainTextResponse("Internal Server Error", status_code=500)
 
 
+def not_found() -> Response:
+    return _detail("Not Found", 404, {})
+
+
 def status_of(error: BedplateError) -> int | None:
     """None: a fault of ours."""
     if isinstance(error, Denied):

@@ -7,19 +7,24 @@ a client that left.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bedplate.chassis.ids import uuid7
 from bedplate.chassis.log import bound, get_logger
 from bedplate.chassis.metrics import Metrics
 
+from ..http_block import HeaderRule
 from .errors import failed
 
 log = get_logger()
 
+_HEADERS = "bedplate.configurable_headers"
+_NONE: Mapping[str, str] = {}
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
@@ -49,11 +54,23 @@ class Answered:
 class Requests:
     """Sets `scope["request_id"]`, taken from `x-request-id` if that can be one."""
 
-    def __init__(self, app: ASGIApp, *, answered: Answered) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        answered: Answered,
+        configurable: HeaderRule | None = None,
+        logged: HeaderRule | None = None,
+    ) -> None:
+        """`configurable` headers go with the runs that are started, `logged` ones into the log."""
         self._app = app
         self._answered = answered
+        self._configurable = configurable
+        self._logged = logged
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._configurable is not None and scope["type"] in ("http", "websocket"):
+            scope[_HEADERS] = self._configurable.picked(scope["headers"])
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -74,13 +91,19 @@ class Requests:
                 )
             await send(message)
 
-        with bound(request_id=request_id):
+        shown = {"headers": self._logged.picked(scope["headers"])} if self._logged else {}
+        with bound(request_id=request_id, **shown):
             try:
                 await self._app(scope, receive, sent)
             except Exception:
                 log.exception("request.failed", method=scope["method"], path=_path(scope))
                 if not is_started:
                     await failed()(scope, receive, sent)
+
+
+def headers_of(connection: HTTPConnection) -> Mapping[str, str]:
+    """Those that reach the runs this request starts."""
+    return connection.scope.get(_HEADERS, _NONE)
 
 
 def _path(scope: Scope) -> str:

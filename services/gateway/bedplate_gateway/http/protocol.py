@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -24,7 +24,7 @@ from ..ids import uuid_or_none
 from ..json_text import parsed
 from ..protocol.answers import Code, Failed, command_of, failure, success
 from ..protocol.channels import Subscription, View
-from ..protocol.commands import Commands
+from ..protocol.commands import Commands, Sender
 from ..protocol.sockets import Socket
 from ..protocol.thread_events import OpenThread, ThreadEvents
 from ..sse import HEARTBEAT
@@ -33,6 +33,7 @@ from .answers import EVENT_STREAM, STREAM_HEADERS, FlowResponse, json_answer
 from .body import body_of, path_id
 from .door import access_of
 from .errors import status_of
+from .middleware import headers_of
 from .paths import SERVER_SENT, Path, Query, SocketPath
 
 log = get_logger()
@@ -74,12 +75,8 @@ class ProtocolPaths:
                 raise
             return json_answer(failure(None, "invalid_argument", error.message), status=400)
         try:
-            result = await self._commands.carry_out(
-                command,
-                thread_id=thread_id,
-                request_id=request.scope["request_id"],
-                by=access_of(request),
-            )
+            sender = _sender(request, thread_id, request.scope["request_id"])
+            result = await self._commands.carry_out(command, sender)
         except (Foreign, Denied):
             raise
         except Failed as error:
@@ -113,13 +110,11 @@ class ProtocolPaths:
 
         request_id = str(uuid4())
         socket = Socket(
-            thread_id,
+            _sender(websocket, thread_id, request_id),
             self._events,
             self._commands,
             send,
             _code_of,
-            request_id=request_id,
-            by=access_of(websocket),
             subscriptions_max=self._subscriptions_max,
         )
         with bound(request_id=request_id):
@@ -155,6 +150,10 @@ class ProtocolPaths:
         if not self._is_served:
             return []
         return [SocketPath(EVENTS, self.socket, rule=rules.THREADS_READ.or_new)]
+
+
+def _sender(connection: HTTPConnection, thread_id: UUID, request_id: str) -> Sender:
+    return Sender(thread_id, request_id, access_of(connection), headers_of(connection))
 
 
 async def _frames(opened: OpenThread, view: View) -> AsyncGenerator[bytes]:

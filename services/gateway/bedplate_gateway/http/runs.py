@@ -28,6 +28,7 @@ from ..stream import RunFlow, Streams
 from .answers import EVENT_STREAM, JSON, STREAM_HEADERS, FlowResponse, json_answer, nothing
 from .body import body_of, choice_of, flag_of, form_of, path_id, queried
 from .door import access_of
+from .middleware import headers_of
 from .paths import SERVER_SENT, Path, Query
 
 TAG = "Runs"
@@ -102,7 +103,11 @@ class RunPaths:
         request_id: str = request.scope["request_id"]
         ready = [
             await self._runs.ready(
-                one, thread_id=None, request_id=request_id, by=access_of(request)
+                one,
+                thread_id=None,
+                request_id=request_id,
+                by=access_of(request),
+                headers=headers_of(request),
             )
             for one in form.root
         ]
@@ -174,7 +179,11 @@ class RunPaths:
         form = await form_of(request, RunCreate)
         request_id: str = request.scope["request_id"]
         ready = await self._runs.ready(
-            form, thread_id=thread_id, request_id=request_id, by=access_of(request)
+            form,
+            thread_id=thread_id,
+            request_id=request_id,
+            by=access_of(request),
+            headers=headers_of(request),
         )
         return ready, form
 

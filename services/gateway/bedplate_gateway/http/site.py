@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..access import rules
 from ..acting import ActingRuns
-from .door import Admission, Door, open_paths
-from .errors import answer_errors
+from ..http_block import HttpBlock, header_rule
+from .custom import Custom
+from .door import Admission, Door, refuse, route_path
+from .errors import answer_errors, not_found
 from .middleware import Answered, Requests
 from .paths import Path, SocketPath
 
@@ -40,39 +44,97 @@ _EXPOSED = (
 )
 
 
-def site(
-    paths: Sequence[Path],
-    sockets: Sequence[SocketPath],
-    answered: Answered,
-    *,
-    cors_origins: Sequence[str],
-    body_bytes_max: int,
-    guard: Guard | None = None,
-) -> FastAPI:
-    """Routes are plain functions of the request: what they answer is JSON that was made elsewhere,
-    and validating it again would cost more than making it."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.body_bytes_max = body_bytes_max
-    admission = None if guard is None else guard.admission
-    routes = [each.route(admission) for each in (*paths, *sockets)]
-    app.router.routes.extend(routes)
-    answer_errors(app)
-    # The last one added is the outermost.
-    if guard is not None:
-        app.add_middleware(
-            Door,
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What stands around the routes. `cors` are arguments of the middleware."""
+
+    answered: Answered
+    cors: Mapping[str, Any]
+    body_bytes_max: int
+    guard: Guard | None
+    custom: Custom | None
+    block: HttpBlock
+    prefix: str
+
+
+class Site:
+    """The API as one ASGI app."""
+
+    def __init__(
+        self, paths: Sequence[Path], sockets: Sequence[SocketPath], around: Surroundings
+    ) -> None:
+        guard = around.guard
+        admission = None if guard is None else guard.admission
+        self.routes = [each.route(admission) for each in (*paths, *sockets)]
+        self._around = around
+        self._first = [path.path for path in paths if path.rule == rules.OPEN]
+        app = self._guarded(self._api())
+        app = Requests(
+            app,
+            answered=around.answered,
+            configurable=header_rule(around.block.configurable_headers),
+            logged=header_rule(around.block.logging_headers),
+        )
+        exposed = [*_EXPOSED, *around.cors["expose_headers"]]
+        app = CORSMiddleware(app, **{**around.cors, "expose_headers": exposed})
+        self._app = _Prefixed(app, around.prefix) if around.prefix else app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    def _api(self) -> FastAPI:
+        """Routes are plain functions of the request: what they answer is JSON that was made
+        elsewhere, and validating it again would cost more than making it."""
+        api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+        api.state.body_bytes_max = self._around.body_bytes_max
+        api.router.routes.extend(self.routes)
+        answer_errors(api)
+        if self._around.custom is not None:
+            api.exception_handlers.update(self._around.custom.exception_handlers())
+        return api
+
+    def _guarded(self, api: FastAPI) -> ASGIApp:
+        """The API behind the door, and in the project's own app."""
+        around, block = self._around, self._around.block
+        door = None if around.guard is None else self._door
+        if around.custom is None:
+            return api if door is None else door(api)
+        is_inside = block.middleware_order == "middleware_first"
+        app = around.custom.around(api, first=self._first, inside=door if is_inside else None)
+        return app if is_inside or door is None else door(app)
+
+    def _door(self, app: ASGIApp) -> ASGIApp:
+        around = self._around
+        guard, custom = around.guard, around.custom
+        assert guard is not None
+        asks_everywhere = custom is None or around.block.enable_custom_route_auth
+
+        def is_open(scope: Scope) -> bool:
+            if scope["type"] == "http" and route_path(scope) in self._first:
+                return True
+            return not asks_everywhere and custom is not None and custom.matches(scope)
+
+        return Door(
+            app,
             configured=guard.configured,
             acting=guard.acting,
-            routes=routes,
-            is_open=open_paths([(path.path, path.rule) for path in paths]),
-            body_bytes_max=body_bytes_max,
+            routes=self.routes,
+            is_open=is_open,
+            body_bytes_max=around.body_bytes_max,
         )
-    app.add_middleware(Requests, answered=answered)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=list(cors_origins),
-        allow_methods=["*"],
-        allow_headers=["*"],
-        expose_headers=list(_EXPOSED),
-    )
-    return app
+
+
+class _Prefixed:
+    """Everything below a path, and nothing beside it."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app = app
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            if not f"{scope['path']}/".startswith(f"{self._prefix}/"):
+                await refuse(scope, receive, send, not_found())
+                return
+            scope["root_path"] = scope.get("root_path", "") + self._prefix
+        await self._app(scope, receive, send)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -18,7 +18,7 @@ from .answers import JSON, json_answer
 from .body import choice_of, flag_of
 from .docs_page import POLICY, page_of
 from .middleware import Answered
-from .openapi import document_of, with_security
+from .openapi import document_of, with_custom, with_security
 from .paths import Path, Query
 
 TAG = "System"
@@ -36,13 +36,17 @@ class SystemPaths:
         paths: Sequence[Path],
         *,
         security: Mapping[str, Any],
+        custom: Callable[[], Mapping[str, Any]],
     ) -> None:
-        """`paths` are all the others, for the document; `security` is the project's word on it."""
+        """`paths` are all the others, for the document; `security` and the document of `custom` are
+        the project's words on it."""
         self._system = system
         self._metrics = metrics
         self._answered = answered
         self._paths = paths
         self._security = security
+        self._custom = custom
+        self._whole: dict[str, Any] | None = None
         self._document: dict[str, Any] | None = None
 
     async def ok(self, request: Request) -> Response:
@@ -51,6 +55,10 @@ class SystemPaths:
         # Whoever asks only whether we are here is not told to restart us because a server is away.
         status = 500 if checks and not health["ok"] else 200
         return json_answer(dumped(health if checks else {**health, "ok": True}), status=status)
+
+    async def bare_ok(self, _: Request) -> Response:
+        """All there is of this group where it is switched off."""
+        return json_answer(dumped({"ok": True}))
 
     async def info(self, _: Request) -> Response:
         return json_answer(dumped(self._system.info()))
@@ -70,13 +78,15 @@ class SystemPaths:
         return HTMLResponse(page_of(self._described()), headers=headers)
 
     async def openapi(self, _: Request) -> Response:
-        return json_answer(dumped(self._described()))
+        if self._whole is None:
+            whole = with_custom(self._described(), self._custom())
+            self._whole = with_security(whole, self._security)
+        return json_answer(dumped(self._whole))
 
     def _described(self) -> dict[str, Any]:
         if self._document is None:
             every = [*self.table(), *self._paths]
-            plain = document_of(every, version=self._system.version())
-            self._document = with_security(plain, self._security)
+            self._document = document_of(every, version=self._system.version())
         return self._document
 
     def table(self) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -102,6 +102,16 @@ class _Pending:
     assistant: str | None
 
 
+@dataclass(frozen=True)
+class Sender:
+    """Who sends commands, and about which thread. `headers` go with the runs they start."""
+
+    thread_id: UUID
+    request_id: str
+    by: Access
+    headers: Mapping[str, str]
+
+
 class Commands:
     def __init__(
         self,
@@ -119,27 +129,29 @@ class Commands:
         self._tenant = tenant
 
     async def carry_out(
-        self, command: Command, *, thread_id: UUID, request_id: str, by: Access
+        self,
+        command: Command,
+        sender: Sender,
     ) -> Object:
         """The result. Raises `Failed`, `Foreign`, and what ordering a run raises."""
         match command.method:
             case "run.start":
                 form = form_of(RunStart, command)
-                return await self._start(form, thread_id=thread_id, request_id=request_id, by=by)
+                return await self._start(form, sender)
             case "input.respond":
                 answer = form_of(InputRespond, command)
-                return await self._respond(
-                    answer, thread_id=thread_id, request_id=request_id, by=by
-                )
+                return await self._respond(answer, sender)
             case "agent.getTree":
                 asked = form_of(GetTree, command)
-                await by.to_thread(rules.THREADS_READ, thread_id)
-                return await self._tree(thread_id, asked.run_id)
+                await sender.by.to_thread(rules.THREADS_READ, sender.thread_id)
+                return await self._tree(sender.thread_id, asked.run_id)
             case other:
                 raise Failed("unknown_command", f"Unknown command: {other[:200]}")
 
     async def _start(
-        self, form: RunStart, *, thread_id: UUID, request_id: str, by: Access
+        self,
+        form: RunStart,
+        sender: Sender,
     ) -> Object:
         configurable = (form.config.configurable if form.config is not None else None) or {}
         forked = configurable.get("checkpoint_id")
@@ -154,21 +166,23 @@ class Commands:
             "multitask_strategy": form.multitask_strategy,
         }
         if form.input is not None and forked is None:
-            pending = await self._pending(thread_id, about_to_ask=True)
+            pending = await self._pending(sender.thread_id, about_to_ask=True)
             if pending is not None and pending.interrupts and pending.is_waiting:
                 given |= {"input": None, "command": {"resume": form.input}}
-        run_id = await self._order(given, thread_id=thread_id, request_id=request_id, by=by)
+        run_id = await self._order(given, sender)
         return {"run_id": str(run_id)}
 
     async def _respond(
-        self, form: InputRespond, *, thread_id: UUID, request_id: str, by: Access
+        self,
+        form: InputRespond,
+        sender: Sender,
     ) -> Object:
         asked = [one.interrupt_id for one in form.responses]
-        pending = await self._pending(thread_id, about_to_ask=False)
+        pending = await self._pending(sender.thread_id, about_to_ask=False)
         known = [] if pending is None or pending.is_busy else pending.interrupts
         if missing := [one for one in asked if one not in known]:
             # Nobody learns by guessing what somebody else's thread waits for.
-            await by.to_thread(rules.THREADS_READ, thread_id)
+            await sender.by.to_thread(rules.THREADS_READ, sender.thread_id)
             raise Failed("no_such_interrupt", f"No such interrupt is pending: {missing[0][:200]}")
         assert pending is not None
         resume = {one.interrupt_id: one.response for one in form.responses}
@@ -179,10 +193,10 @@ class Commands:
             "config": form.config,
             "metadata": form.metadata,
         }
-        await self._order(given, thread_id=thread_id, request_id=request_id, by=by)
+        await self._order(given, sender)
         return {}
 
-    async def _order(self, given: Object, *, thread_id: UUID, request_id: str, by: Access) -> UUID:
+    async def _order(self, given: Object, sender: Sender) -> UUID:
         config: Config | None = given.pop("config")
         form = _checked_run(
             {
@@ -197,7 +211,12 @@ class Commands:
             }
         )
         ready = await self._runs.ready(
-            form, thread_id=thread_id, request_id=request_id, by=by, speaks_protocol=True
+            form,
+            thread_id=sender.thread_id,
+            request_id=sender.request_id,
+            by=sender.by,
+            headers=sender.headers,
+            speaks_protocol=True,
         )
         await self._runs.create(ready)
         return ready.address.run_id

@@ -11,18 +11,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from pydantic import Field
 
 from bedplate.kernel.errors import BedplateError, Refused
 
-from ..access.access import Access
 from ..following import Pause
 from ..forms import Form, Object
 from .answers import Code, Command, Failed, command_of, failure, success
 from .channels import Seq, Subscription, View
-from .commands import Commands, form_of
+from .commands import Commands, Sender, form_of
 from .thread_events import OpenThread, ThreadEvents
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -45,23 +44,20 @@ class Socket:
 
     def __init__(
         self,
-        thread_id: UUID,
+        sender: Sender,
         events: ThreadEvents,
         commands: Commands,
         send: Send,
         code_of: CodeOf,
         *,
-        request_id: str,
-        by: Access,
         subscriptions_max: int,
     ) -> None:
-        self._thread_id = thread_id
+        self._sender = sender
+        self._thread_id = sender.thread_id
         self._events = events
         self._commands = commands
         self._send = send
         self._code_of = code_of
-        self._request_id = request_id
-        self._by = by
         self._subscriptions_max = subscriptions_max
         self._views: dict[str, View] = {}
         self._place: OpenThread | None = None
@@ -116,12 +112,7 @@ class Socket:
                     raise Failed("no_such_subscription", f"No such subscription: {gone[:200]}")
                 result = {}
             case _:
-                result = await self._commands.carry_out(
-                    command,
-                    thread_id=self._thread_id,
-                    request_id=self._request_id,
-                    by=self._by,
-                )
+                result = await self._commands.carry_out(command, self._sender)
         return success(command, result, seq=self._shown_n)
 
     async def _reconnect(self, form: Reconnect) -> Object:
@@ -152,7 +143,7 @@ class Socket:
                 place = self._place = await self._events.open(
                     self._thread_id,
                     after_n=0,
-                    confirm=self._by.confirmation(self._thread_id),
+                    confirm=self._sender.by.confirmation(self._thread_id),
                 )
                 async for envelopes in place.stored():
                     for envelope in envelopes:
