@@ -23,14 +23,12 @@ class Foreign:
 
 
 WITHOUT_EFFECT = (
-    Foreign("ALLOW_PRIVATE_NETWORK", "pages on public sites may not call this server"),
     Foreign("BG_JOB_HEARTBEAT", "BEDPLATE_EXECUTOR_LEASE_S says when a silent executor is lost"),
     Foreign(
         "BG_JOB_ISOLATED_LOOPS",
         "runs share a worker's event loop; BEDPLATE_EXECUTOR_STALL_KILL_S says how long it may be"
         " blocked",
     ),
-    Foreign("CORS_CONFIG", "CORS_ALLOW_ORIGINS says whose pages may call the API"),
     Foreign("CRON_SCHEDULER_SLEEP_TIME", "crons fire within a second of their time anyway"),
     Foreign("DEFAULT_A2A_ASSISTANT_ID", "A2A is not served"),
     Foreign(
@@ -40,7 +38,6 @@ WITHOUT_EFFECT = (
     Foreign("LOG_COLOR", "NO_COLOR takes the colours off a terminal"),
     Foreign("LSD_PROTOCOL_V2_BUFFER_SIZE", "events are kept by age: BEDPLATE_EVENTS_S"),
     Foreign("MAX_STREAM_CHUNK_SIZE_BYTES", "events of any size are passed on"),
-    Foreign("MOUNT_PREFIX", "everything is served at the root"),
     Foreign("OTEL_ENABLED", "the services export metrics for Prometheus, and no traces"),
     Foreign("REDIS_CLUSTER", _REDIS),
     Foreign("REDIS_CONNECT_TIMEOUT", _REDIS),

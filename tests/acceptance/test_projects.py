@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
@@ -183,6 +187,65 @@ async def test_a_run_is_handed_over_to_the_new_files(
     (project / "agent.py").write_text(STEPPING.replace("VERSION = 1", "VERSION = 2"))
     values: Any = await editor.runs.join(thread_id, run["run_id"])
     assert values["by"] == sorted(values["by"]) and set(values["by"]) == {1, 2}
+
+
+async def test_an_app_that_changes_is_served_as_it_is_now_and_a_mistake_is_told(
+    run_stack: Any, project: Path
+) -> None:
+    manifest = project / "langgraph.json"
+    manifest.write_text(MANIFEST)
+    (project / "agent.py").write_text(AGENT)
+    (project / "web.py").write_text(app_that_says("first"))
+    told: list[str] = []
+    running = await asyncio.to_thread(run_stack, manifest, reload=True, tell=told.append)
+    told.clear()
+    async with supervised(running), httpx.AsyncClient(base_url=running.url, timeout=5) as http:
+
+        async def shown() -> str:
+            return (await http.get("/word")).json()
+
+        async def written() -> bool:
+            # Until it is seen: nobody knows when the watch has begun.
+            manifest.write_text(MANIFEST.replace("{", '{"http": {"app": "./web.py:app"},', 1))
+            return bool(told)
+
+        await eventually(written, within_s=PATIENCE_S, every_s=2)
+        await eventually(shown, equals="first", within_s=PATIENCE_S)
+        assert any("run-scheduler starts anew" in line for line in told)
+
+        (project / "web.py").write_text("import shop_of_horrors\n")
+        await eventually(
+            lambda: any("gateway waits" in line and "shop_of_horrors" in line for line in told),
+            within_s=PATIENCE_S,
+        )
+        (project / "web.py").write_text(app_that_says("second"))
+        await eventually(shown, equals="second", within_s=PATIENCE_S)
+    manifest.write_text(MANIFEST)
+    await asyncio.to_thread(running.stop)
+
+
+@asynccontextmanager
+async def supervised(stack: Stack) -> AsyncGenerator[None]:
+    is_over = threading.Event()
+    supervising = asyncio.create_task(asyncio.to_thread(stack.supervise, is_over))
+    try:
+        yield
+    finally:
+        is_over.set()
+        await supervising
+
+
+def app_that_says(word: str) -> str:
+    return f"""
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.get("/word")
+async def word() -> str:
+    return "{word}"
+"""
 
 
 STEPPING = """

@@ -72,6 +72,7 @@ async def _measured(folder: Path, given: argparse.Namespace) -> list[Column]:
         data_dir = folder / f"{workers}-workers"
         column = Column(f"product, {workers} worker{'s' * (workers > 1)}")
         if "start" in given.names:
+            _telling(f"start, {column.name}")
             column.start["cold_s"] = await first_answer_s(data_dir, workers=workers)
             column.start["warm_s"] = min(
                 [await first_answer_s(data_dir, workers=workers) for _ in range(repeats)]
@@ -89,25 +90,35 @@ async def _measured(folder: Path, given: argparse.Namespace) -> list[Column]:
                 product = Product(stack, transactions)
                 await product.rest()
                 for load in part:
+                    _telling(f"{load.name}, {column.name}")
                     floor = columns[0].loads
                     # Right before the product's: the machine has other things to do, now and then.
                     if load.name not in floor:
                         floor[load.name] = await _floor(stack, load.name, repeats)
                     column.loads[load.name] = await product.figures(load, repeats=repeats)
                 if "queue" in others and workers == min(given.workers):
+                    _telling("queue")
                     bare = columns[0].loads.get("noop-1") or await _floor(stack, "noop-1", repeats)
                     column.queue = await _queue(product, stack, bare, given)
                 if "idle" in others:
+                    _telling(f"idle, {column.name}")
                     await product.rest()
                     column.idle = await product.idle(IDLE_S / 3 if given.quick else IDLE_S)
                 if "streams" in others and workers == min(given.workers):
                     # What they measure is the gateway's: once is enough.
+                    _telling("streams")
                     column.streams = await _streams(product, given)
                 if set(SIZES) & others and workers == min(given.workers):
+                    _telling(" ".join(name for name in SIZES if name in others))
                     column.sizes = await product.sizes(others, is_quick=given.quick)
                 await transactions.close()
         columns.append(column)
     return columns
+
+
+def _telling(what: str) -> None:
+    """Beside the table: all of it takes a quarter of an hour."""
+    print(f"measuring {what} …", file=sys.stderr, flush=True)
 
 
 def _env(loads: Sequence[Load], workers: int) -> dict[str, str]:

@@ -12,6 +12,7 @@ from bedplate.contracts.configuration import page
 from bedplate.graphs.persistence import CheckpointerBlock, StoreBlock
 from bedplate.graphs.project_keys import KEYS
 from bedplate.webhooks.block import WebhooksBlock
+from bedplate_gateway.http_block import HttpBlock
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 
@@ -34,7 +35,12 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("model", "block"),
-    [(StoreBlock, "store"), (CheckpointerBlock, "checkpointer"), (WebhooksBlock, "webhooks")],
+    [
+        (StoreBlock, "store"),
+        (CheckpointerBlock, "checkpointer"),
+        (WebhooksBlock, "webhooks"),
+        (HttpBlock, "http"),
+    ],
 )
 def test_every_key_that_a_block_takes_is_on_the_page(model: type[BaseModel], block: str) -> None:
     listed = {key.name for key in KEYS}

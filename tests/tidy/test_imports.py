@@ -40,7 +40,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bedplate.bus": PROTO
     | PLAIN
     | {"bedplate.kernel.errors", "bedplate.kernel.retry", "faststream", "nats"},
-    "bedplate.graphs": PROTO | PLAIN | LANGGRAPH | {"bedplate.kernel", "bedplate.sql", "asyncpg"},
+    "bedplate.graphs": PROTO
+    | PLAIN
+    | LANGGRAPH
+    | {"bedplate.kernel", "bedplate.sql", "asyncpg", "watchfiles"},
     "bedplate.cache": PROTO | PLAIN | {"redis"},
     "bedplate.chassis": {"structlog", "pydantic", "uvicorn", "prometheus_client", "uvloop"},
     # What every service stands on: the one place that knows ledger, bus and chassis together.

@@ -78,6 +78,8 @@ class Replica:
     port: int | None
     host: str
     log: Path
+    # The path below which its API is.
+    prefix: str = ""
     process: Process | None = None
     started_at: float = 0.0
     # Where in the log its present process began to write.
@@ -94,7 +96,7 @@ class Replica:
     @property
     def url(self) -> str:
         host = {"0.0.0.0": HOST, "::": "[::1]"}.get(self.host, self.host)
-        return f"http://{host}:{self.port}"
+        return f"http://{host}:{self.port}{self.prefix}"
 
     def launch(self, processes: Processes, *, cwd: Path, output: int) -> None:
         self.log_offset = self.log.stat().st_size if self.log.exists() else 0

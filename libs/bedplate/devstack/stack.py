@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -29,6 +30,7 @@ from bedplate.devstack.errors import ConfigurationRefused, ServiceFailed
 from bedplate.devstack.output import Output
 from bedplate.devstack.ports import HOST
 from bedplate.devstack.processes import Process
+from bedplate.devstack.reloading import Reloading
 from bedplate.devstack.servers import GIVEN, Endpoints, Servers
 from bedplate.devstack.services import (
     EXIT_CONFIGURATION,
@@ -37,15 +39,14 @@ from bedplate.devstack.services import (
     Replica,
     replica_name,
 )
+from bedplate.devstack.supervision import STOP_S, Supervision, ending
+from bedplate.graphs.mount import mount_prefix
+from bedplate.kernel.errors import Refused
 
 READY_S = 90.0
-STOP_S = 40.0
 _POLL_S = 0.05
 # Longest until `supervise` notices that it shall end.
 _LOOK_S = 0.2
-_BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-# A process that has run this long has recovered: the next restart is quick again.
-_RECOVERED_S = 60.0
 _TOLD_LINES = 25
 # Which of their settings says where the gateway is.
 _CALLS_THE_GATEWAY = {"webhook-dispatcher": "APP_URL", "executor": "GATEWAY_URL"}
@@ -92,7 +93,9 @@ class Stack:
         self._tell = tell or (lambda _: None)
         self._output = Output(on_output)
         self._replicas: dict[str, Replica] = {}
-        self._restarts: dict[str, tuple[int, float]] = {}
+        self._files: Reloading | None = None
+        if reload and self._project is not None:
+            self._files = Reloading(self._project, self._env)
         self.servers = Servers(self.data_dir, env=self._env, tell=self._tell)
         self.ready_in_s = 0.0
 
@@ -183,16 +186,22 @@ class Stack:
                     self.servers.processes.wait_for_change(_POLL_S)
 
     def supervise(self, until: threading.Event) -> None:
-        """Bring back what dies by itself, until the event is set. Raises `ConfigurationRefused`."""
-        while not until.is_set():
-            for replica in list(self._replicas.values()):
-                if not replica.is_running:
-                    self._bring_back_service(replica)
-            for name in self.servers.exited():
-                if self._is_due(name, since=0.0):
-                    self._tell(f"{name} ended by itself and is started again")
-                    self.servers.start_one(name)
-            self.servers.processes.wait_for_change(_LOOK_S)
+        """Bring back what dies by itself, until the event is set; start anew what has to see
+        changed files if the stack reloads. Raises `ConfigurationRefused` if it does not."""
+        with ExitStack() as watched:
+            if self._files is not None:
+                watched.enter_context(self._files)
+            supervision = Supervision(
+                self._replicas,
+                self.servers,
+                self._files,
+                launch=self._launch,
+                failure=self._failure,
+                tell=self._tell,
+            )
+            while not until.is_set():
+                supervision.look()
+                self.servers.processes.wait_for_change(_LOOK_S)
 
     # What tests and people ask
 
@@ -259,6 +268,7 @@ class Stack:
         assert not known.is_running, f"{known.name} is not running"
         if env:
             known.env = {**known.env, **env}
+            known.prefix = self._prefix(known.env) if known.kind.has_clients else ""
         self._launch(known)
         self.await_ready()
 
@@ -307,9 +317,17 @@ class Stack:
         # What the caller gave wins over our settings, but cannot move the servers.
         env |= {k: v for k, v in self._given_env.items() if k not in _server_variables()}
         log = self.servers.folder.logs / f"{name}.log"
-        replica = Replica(kind, number, env, ops_port, port, self._host, log)
+        prefix = self._prefix(env) if kind.has_clients else ""
+        replica = Replica(kind, number, env, ops_port, port, self._host, log, prefix)
         self._replicas[name] = replica
         return replica
+
+    def _prefix(self, env: Mapping[str, str]) -> str:
+        try:
+            return mount_prefix(self._project, env)
+        except Refused:
+            # The service that cannot use it says so at its start.
+            return ""
 
     def _launch(self, replica: Replica) -> None:
         output = self._output.open(replica.name, replica.log)
@@ -318,25 +336,6 @@ class Stack:
             replica.launch(self.servers.processes, cwd=cwd, output=output)
         finally:
             os.close(output)
-
-    def _bring_back_service(self, replica: Replica) -> None:
-        if replica.process is not None and replica.process.code == EXIT_CONFIGURATION:
-            raise self._failure(replica)
-        if self._is_due(replica.name, since=replica.started_at):
-            code = replica.process.code if replica.process is not None else None
-            self._tell(f"{replica.name} ended by itself ({_ending(code)}) and is started again")
-            self._launch(replica)
-
-    def _is_due(self, name: str, *, since: float) -> bool:
-        """Whether `name` may be restarted now; the waits grow while it keeps dying."""
-        now = time.monotonic()
-        count, due_at = self._restarts.get(name, (0, 0.0))
-        if due_at == 0.0:
-            count = 0 if since and now - since > _RECOVERED_S else count
-            due_at = now + _BACKOFF_S[min(count, len(_BACKOFF_S) - 1)]
-        is_due = now >= due_at
-        self._restarts[name] = (count + 1, 0.0) if is_due else (count, due_at)
-        return is_due
 
     def _failure(self, replica: Replica) -> ConfigurationRefused | ServiceFailed:
         assert replica.process is not None, f"{replica.name} was started"
@@ -348,7 +347,7 @@ class Stack:
             return ConfigurationRefused(replica.complaint() or replica.told(), service=replica.name)
         told = "\n".join(replica.told().splitlines()[-_TOLD_LINES:])
         return ServiceFailed(
-            f"{replica.name} ended while starting ({_ending(code)}); the end of"
+            f"{replica.name} ended while starting ({ending(code)}); the end of"
             f" {replica.log}:\n{told}",
             service=replica.name,
             code=code,
@@ -376,9 +375,3 @@ def _import_schema() -> None:
 
 def _server_variables() -> set[str]:
     return {variable for variables in GIVEN.values() for variable in variables}
-
-
-def _ending(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"signal {signal.Signals(-code).name}"
-    return f"exit code {code}"

@@ -15,13 +15,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
 from bedplate.graphs.config import Reference
 from bedplate.kernel.errors import Refused
-
-_OURS = str(Path(__file__).resolve().parents[1])
 
 
 class NotLoadable(Refused):
@@ -129,13 +127,16 @@ def users_trace(error: BaseException) -> str:
     nothing to them.
     """
     trace: TracebackType | None = error.__traceback__
-    while trace is not None and _is_plumbing(trace.tb_frame.f_code.co_filename):
+    while trace is not None and _is_plumbing(trace.tb_frame):
         trace = trace.tb_next
     return "".join(traceback.format_exception(type(error), error, trace))
 
 
-def _is_plumbing(file: str) -> bool:
+def _is_plumbing(frame: FrameType) -> bool:
+    top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    is_ours = top == "bedplate" or top.startswith("bedplate_")
     return (
-        file.startswith((_OURS, "<frozen "))
-        or Path(file).parent == Path(importlib.__file__ or "").parent
+        is_ours
+        or top in ("importlib", "contextlib")
+        or frame.f_code.co_filename.startswith("<frozen ")
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from bedplate.chassis.metrics import Metrics
 from bedplate.graphs.config import given_blocks, json_variable, parsed_block
+from bedplate.graphs.mount import prefix_of
 
 from .access.objects import Objects
 from .acting import ActingRuns
@@ -19,7 +20,7 @@ from .http.middleware import Answered
 from .http.paths import Path, SocketPath
 from .http.site import Guard, Site, Surroundings
 from .http.system import SystemPaths
-from .http_block import cors_options, http_block, prefix_of
+from .http_block import cors_options, http_block
 from .project import Project
 from .rows import Rows
 from .settings import Settings
@@ -50,6 +51,7 @@ class Front:
     ) -> Site:
         settings, block = self._settings, self.block
         answered = Answered(metrics)
+        prefix = prefix_of(settings.mount_prefix) or block.mount_prefix
         served = [path for path in paths if block.serves(path.tag)]
         system = SystemPaths(
             about,
@@ -58,6 +60,7 @@ class Front:
             served,
             security={} if guard is None else guard.openapi,
             custom=lambda: {} if self.custom is None else self.custom.document(),
+            prefix=prefix,
         )
         table = system.table()
         if block.disable_meta:
@@ -69,7 +72,7 @@ class Front:
             guard=guard,
             custom=self.custom,
             block=block,
-            prefix=prefix_of(settings.mount_prefix, "MOUNT_PREFIX") or block.mount_prefix,
+            prefix=prefix,
         )
         has_events = block.serves("Event streaming")
         return Site([*table, *served], sockets if has_events else (), around)

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from bedplate.chassis.log import get_logger
 from bedplate.graphs.config import parsed_block
-from bedplate.kernel.errors import Refused
+from bedplate.graphs.mount import MountPrefix
 from bedplate.kernel.setup import PLACE_KEYS
 
 from .asking import SERVER_KEYS
@@ -22,26 +22,6 @@ log = get_logger()
 NEVER = frozenset({"authorization", "x-api-key", "x-tenant-id", "x-service-key"})
 # What the server says in `configurable`; no header can say it.
 _OURS = SERVER_KEYS | PLACE_KEYS | {"graph_id", "assistant_id", "cron_id", "user_id"}
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
-
-
-def _prefix(text: str) -> str:
-    """`/api`, without a slash at its end."""
-    trimmed = text.rstrip("/")
-    if not _PREFIX.fullmatch(trimmed):
-        raise ValueError("must be a path like /api")
-    return trimmed
-
-
-def prefix_of(text: str, variable: str) -> str:
-    """Raises `Refused`."""
-    try:
-        return _prefix(text)
-    except ValueError as error:
-        raise Refused(f"{variable} is {text!r}: {error}") from error
-
-
-MountPrefix = Annotated[str, AfterValidator(_prefix)]
 
 
 class HeaderBlock(BaseModel):
@@ -62,7 +42,7 @@ class CorsBlock(BaseModel):
     allow_credentials: bool = False
     allow_origin_regex: str | None = None
     expose_headers: list[str] = []
-    max_age: int = Field(600, ge=0, le=86_400)
+    max_age: int = Field(default=600, ge=0, le=86_400)
 
 
 class HttpBlock(BaseModel):

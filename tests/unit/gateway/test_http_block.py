@@ -3,10 +3,12 @@ off."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bedplate.graphs.mount import mount_prefix, prefix_of
 from bedplate.kernel.errors import Refused
 from bedplate_gateway.http_block import (
     NEVER,
@@ -14,7 +16,6 @@ from bedplate_gateway.http_block import (
     HeaderRule,
     cors_options,
     http_block,
-    prefix_of,
 )
 
 
@@ -87,11 +88,16 @@ def test_what_is_wrong_is_named(given: Any, named: str) -> None:
     assert refused.value.message.startswith(f"{named}: ")
 
 
-def test_a_prefix_is_a_path_without_a_slash_at_its_end() -> None:
+def test_a_prefix_is_a_path_without_a_slash_at_its_end(tmp_path: Path) -> None:
     assert http_block({"mount_prefix": "/api/"}).mount_prefix == "/api"
-    assert prefix_of("", "MOUNT_PREFIX") == ""
+    assert prefix_of("") == prefix_of("/") == ""
     with pytest.raises(Refused, match="MOUNT_PREFIX"):
-        prefix_of("api", "MOUNT_PREFIX")
+        prefix_of("api")
+    file = tmp_path / "langgraph.json"
+    file.write_text('{"http": {"mount_prefix": "/api"}}')
+    assert mount_prefix(file, {}) == "/api"
+    assert mount_prefix(file, {"MOUNT_PREFIX": "/v2"}) == "/v2"
+    assert mount_prefix(None, {}) == ""
 
 
 def test_what_is_switched_off_is_known_by_its_heading() -> None:

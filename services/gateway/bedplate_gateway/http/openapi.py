@@ -31,14 +31,15 @@ _ABOUT_ERRORS = {
 _NAMES = ("assistant_id", "namespace")
 
 
-def document_of(paths: Sequence[Path], *, version: str) -> Schema:
-    """OpenAPI 3.1."""
+def document_of(paths: Sequence[Path], *, version: str, prefix: str = "") -> Schema:
+    """OpenAPI 3.1, of an API that is served below `prefix`."""
     described: dict[str, Schema] = {}
     for path in paths:
         described.setdefault(path.path, {})[path.method.lower()] = _operation(path)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Bedplate", "version": version},
+        **({"servers": [{"url": prefix}]} if prefix else {}),
         "paths": described,
         "components": {"schemas": _schemas(paths)},
     }

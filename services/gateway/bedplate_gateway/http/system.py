@@ -37,15 +37,17 @@ class SystemPaths:
         *,
         security: Mapping[str, Any],
         custom: Callable[[], Mapping[str, Any]],
+        prefix: str,
     ) -> None:
         """`paths` are all the others, for the document; `security` and the document of `custom` are
-        the project's words on it."""
+        the project's words on it; `prefix` is where it is served."""
         self._system = system
         self._metrics = metrics
         self._answered = answered
         self._paths = paths
         self._security = security
         self._custom = custom
+        self._prefix = prefix
         self._whole: dict[str, Any] | None = None
         self._document: dict[str, Any] | None = None
 
@@ -86,7 +88,8 @@ class SystemPaths:
     def _described(self) -> dict[str, Any]:
         if self._document is None:
             every = [*self.table(), *self._paths]
-            self._document = document_of(every, version=self._system.version())
+            version = self._system.version()
+            self._document = document_of(every, version=version, prefix=self._prefix)
         return self._document
 
     def table(self) -> list[Path]:
