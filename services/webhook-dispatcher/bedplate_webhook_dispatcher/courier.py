@@ -137,7 +137,8 @@ class Courier:
         if target.is_own:
             if self._app is None:
                 return Barred("it is a path, but where this server's app is was not configured")
-            target = replace(self._app, path=target.path)
+            # The app may be mounted below a path of its own.
+            target = replace(self._app, path=self._app.path.rstrip("/") + target.path)
             is_trusted = True
         else:
             is_trusted = False

@@ -234,6 +234,8 @@ async def test_a_path_goes_to_the_app_and_nowhere_if_there_is_none(receiver: Rec
     app = f"http://127.0.0.1:{receiver.port}"
     assert await delivered("/hook?x", app_url=app) == Answered(200)
     assert receiver.requests[0].startswith(b"POST /hook?x HTTP/1.1")
+    assert await delivered("/hook?x", app_url=f"{app}/api/") == Answered(200)
+    assert receiver.requests[1].startswith(b"POST /api/hook?x HTTP/1.1")
     assert isinstance(await delivered("/hook"), Barred)
     assert isinstance(await delivered("/hook", app_url=app, rules=UrlRules()), Barred)
 
