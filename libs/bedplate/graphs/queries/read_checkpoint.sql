@@ -19,9 +19,13 @@ SELECT found.thread_id, found.checkpoint_ns, found.checkpoint_id, found.parent_c
     SELECT array_agg(blobs.channel) AS blob_channels, array_agg(blobs.version) AS blob_versions,
            array_agg(blobs.type) AS blob_types, array_agg(blobs.blob) AS blobs
       FROM jsonb_each_text(found.checkpoint -> 'channel_versions') AS versions
-      JOIN checkpoint_blobs AS blobs
-        ON blobs.thread_id = found.thread_id AND blobs.checkpoint_ns = found.checkpoint_ns
-       AND blobs.channel = versions.key AND blobs.version = versions.value
+     CROSS JOIN LATERAL (
+        SELECT channel, version, type, blob
+          FROM checkpoint_blobs
+         WHERE thread_id = found.thread_id AND checkpoint_ns = found.checkpoint_ns
+           AND channel = versions.key AND version = versions.value
+         LIMIT 1
+     ) AS blobs
   ) AS stored
  CROSS JOIN LATERAL (
     SELECT array_agg(writes.task_id) AS write_tasks, array_agg(writes.idx) AS write_idxs,
