@@ -27,6 +27,7 @@ from typing import Any
 
 import asyncpg
 import uvloop
+from conversation import QUICK_RUNS, RUNS
 from measures import LOADS, Figures, Load
 from product import PROJECT, Product, first_answer_s
 from queueing import Queueing
@@ -77,7 +78,7 @@ async def _measured(folder: Path, given: argparse.Namespace) -> list[Column]:
             column.start["warm_s"] = min(
                 [await first_answer_s(data_dir, workers=workers) for _ in range(repeats)]
             )
-        if not columns and (loads or "queue" in given.names):
+        if not columns and (loads or {"queue", "growth"} & set(given.names)):
             columns.append(Column("floor"))
         for part in (usual, at_once):
             others = set(given.names) - {load.name for load in LOADS} - {"start"}
@@ -110,6 +111,9 @@ async def _measured(folder: Path, given: argparse.Namespace) -> list[Column]:
                     column.streams = await _streams(product, given)
                 if set(SIZES) & others and workers == min(given.workers):
                     _telling(" ".join(name for name in SIZES if name in others))
+                    if "growth" in others:
+                        runs = QUICK_RUNS if given.quick else RUNS
+                        columns[0].sizes = await _of_floor(stack, "growth", runs)
                     column.sizes = await product.sizes(others, is_quick=given.quick)
                 await transactions.close()
         columns.append(column)
@@ -142,6 +146,10 @@ async def _queue(
 
 
 async def _floor(stack: Stack, name: str, repeats: int) -> Figures:
+    return Figures(**await _of_floor(stack, name, repeats))
+
+
+async def _of_floor(stack: Stack, name: str, repeats: int) -> dict[str, Any]:
     """The bare library, in a process of its own and in a database of its own on the same server."""
     uri = stack.endpoints.database_uri
     connection = await asyncpg.connect(uri, timeout=10)
@@ -160,7 +168,7 @@ async def _floor(stack: Stack, name: str, repeats: int) -> Figures:
     output, _ = await process.communicate()
     if process.returncode != 0:
         raise SystemExit(f"the floor could not be measured ({process.returncode})")
-    return Figures(**json.loads(output))
+    return json.loads(output)
 
 
 def _machine() -> dict[str, Any]:

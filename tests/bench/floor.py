@@ -2,7 +2,9 @@
 
 Run by `bench.py` as a process of its own, so that its CPU is its own:
 
-    python tests/bench/floor.py DATABASE_URI REPEATS [LOAD …]      one JSON line per load
+    python tests/bench/floor.py DATABASE_URI POSTGRES REPEATS [NAME …]    one JSON line per name
+
+A name is that of a load, or `growth`: a long conversation, so many runs as there are REPEATS.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
+import conversation
 import orjson
 import uvloop
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
@@ -67,6 +70,7 @@ async def main(uri: str, postgres: int, repeats: int, names: list[str]) -> None:
     sys.path.insert(0, str(GRAPHS))
     import plain
     import steps
+    import talk
     import tokens
 
     pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
@@ -79,7 +83,8 @@ async def main(uri: str, postgres: int, repeats: int, names: list[str]) -> None:
     async with pool:
         saver = AsyncPostgresSaver(pool)
         await saver.setup()
-        graphs = {"noop": plain.noop, "steps": steps.graph, "tokens": tokens.graph}
+        graphs: dict[str, Any] = {"noop": plain.noop, "steps": steps.graph, "tokens": tokens.graph}
+        graphs["talk"] = talk.agent
         for name, graph in graphs.items():
             graphs[name] = graph.copy(update={"checkpointer": saver})
         group = Group({"client": nobody, "postgres": lambda: family(postgres)})
@@ -91,6 +96,9 @@ async def main(uri: str, postgres: int, repeats: int, names: list[str]) -> None:
             await floor.sample(Load(load.name, load.graph, load.concurrency, load.concurrency))
             samples = [await floor.sample(load) for _ in range(repeats)]
             print(orjson.dumps(figures_of(load, samples)).decode(), flush=True)
+        if "growth" in names:
+            found = await conversation.of_library(graphs["talk"], group, uri, runs=repeats)
+            print(orjson.dumps(found).decode(), flush=True)
         await transactions.close()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import conversation
 import sizes
 from http_client import Connection
 from measures import INPUTS, Figures, Load, Sample, figures_of, run_jobs, span
@@ -113,8 +114,8 @@ class Product:
             measured |= await sizes.state_reads(self._stack)
         if "growth" in names:
             await self.rest()
-            runs = 20 if is_quick else 60
-            measured |= await sizes.growth(self._stack, self._group, runs=runs)
+            runs = conversation.QUICK_RUNS if is_quick else conversation.RUNS
+            measured |= await conversation.of_product(self._stack, self._group, runs=runs)
         if "threads" in names:
             measured |= await sizes.thread_search(self._stack)
         return measured

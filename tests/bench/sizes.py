@@ -1,5 +1,4 @@
-"""What grows with use: store items, 100 000 threads, a thread of 500 checkpoints, one of 500
-messages."""
+"""What grows with use: store items, 100 000 threads, a thread of 500 checkpoints."""
 
 from __future__ import annotations
 
@@ -13,7 +12,6 @@ from uuid import uuid4
 
 import asyncpg
 from http_client import Connection
-from processes import Group, spent
 
 from bedplate.devstack.stack import Stack
 
@@ -21,7 +19,6 @@ CONCURRENCY = 16
 THREADS = 100_000
 OWNERS = 1_000
 CHECKPOINTS = 500
-MESSAGES = 500
 TEXT = "0123456789 " * 25  # 275 bytes
 _LOOKS = 100
 _FILL = """
@@ -115,41 +112,6 @@ async def state_reads(stack: Stack) -> dict[str, float]:
         body = {"limit": 10}
         history = [lambda: connection.post(f"/threads/{thread}/history", body)] * _LOOKS
         return {"state": await _p50_ms(state), "history": await _p50_ms(history)}
-
-
-async def growth(stack: Stack, group: Group, *, runs: int) -> dict[str, float]:
-    """A deep agent's run on a thread of 500 messages against one on a new thread, and the bytes
-    that such a thread takes. The agent's model costs nothing."""
-    async with await Connection.to(stack.url) as connection:
-
-        async def talk(thread: str, *, tools: int = 0) -> int:
-            given = {"messages": [{"role": "user", "content": f"{tools} {TEXT}"}]}
-            order = {"assistant_id": "talk", "input": given}
-            answer = await connection.post(f"/threads/{thread}/runs/wait", order)
-            return len(answer.json()["messages"])
-
-        async def new() -> str:
-            return (await connection.post("/threads", {})).json()["thread_id"]
-
-        long = await new()
-        # Eight tools in a run: as many messages as a deep agent's runs have.
-        while await talk(long, tools=8) < MESSAGES:
-            pass
-        storage = (await connection.send("GET", f"/threads/{long}/storage")).json()
-        text = len(TEXT) * MESSAGES
-        fresh = [await new() for _ in range(runs)]
-        cpu_s = {"fresh": 0.0, "long": 0.0}
-        for thread in fresh:  # by turns: the machine's other work then falls on both
-            for name, where in (("fresh", thread), ("long", long)):
-                before = group.cpu_s()
-                await talk(where)
-                cpu_s[name] += sum(spent(before, group.cpu_s()).values())
-    return {
-        "growth_cpu": cpu_s["long"] / cpu_s["fresh"],
-        "growth_fresh_ms": 1e3 * cpu_s["fresh"] / runs,
-        "growth_long_ms": 1e3 * cpu_s["long"] / runs,
-        "growth_bytes": storage["total_bytes"] / text * 140_000 / 1e6,
-    }
 
 
 async def _p50_ms(looks: list[Any]) -> float:

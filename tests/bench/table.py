@@ -94,6 +94,7 @@ LINES = (
     _size("run on 500 messages, CPU of a fresh one's", "×", ("≤", 1.2), "growth_cpu"),
     _size("  CPU", "ms", ("", 0), "growth_long_ms"),
     _size("  CPU of the fresh one", "ms", ("", 0), "growth_fresh_ms"),
+    _size("  CPU more than that", "ms", ("", 0), "growth_more_ms"),
     _size("  stored per 140 KB of messages", "MB", ("≤", 1), "growth_bytes"),
     Line("first answered run, cold start", "s", ("≤", 15), lambda c: c.start.get("cold_s")),
     Line("first answered run, warm start", "s", ("≤", 6), lambda c: c.start.get("warm_s")),

@@ -1,11 +1,13 @@
 """A deep agent whose model costs nothing: what is left is what a conversation itself costs.
 
 The first word of what the user says is how often a tool is called before the answer; the answer is
-what the user said.
+as long as what the user said. No two messages say the same, so that nothing of them is saved by
+compressing them together but what any prose saves.
 """
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from deepagents import create_deep_agent
@@ -13,6 +15,15 @@ from langchain.tools import tool
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+
+_LETTERS = "eeeeeeeeeeeetttttttttaaaaaaaaoooooooiiiiiiinnnnnnnsssssshhhhhhrrrrrrddddllllcccuuumm"
+_rng = Random(0)
+_WORDS = ["".join(_rng.choices(_LETTERS, k=_rng.randint(2, 8))) for _ in range(2_000)]
+
+
+def _prose(subject: str, *, length: int) -> str:
+    """So many characters about a subject: always the same, and about no other."""
+    return " ".join(Random(subject).choices(_WORDS, k=length // 3))[:length]
 
 
 class Listener(BaseChatModel):
@@ -27,10 +38,11 @@ class Listener(BaseChatModel):
         said = max(at for at, message in enumerate(messages) if message.type == "human")
         text = messages[said].text
         called = sum(message.type == "tool" for message in messages[said:])
+        says = _prose(f"{called} {text}", length=len(text))
         calls: list[Any] = []
         if called < int(text.split()[0]):
-            calls = [{"name": "echo", "args": {"text": text}, "id": f"{len(messages)}"}]
-        answer = AIMessage("" if calls else text, tool_calls=calls)
+            calls = [{"name": "look_up", "args": {"text": says}, "id": f"{len(messages)}"}]
+        answer = AIMessage("" if calls else says, tool_calls=calls)
         return ChatResult(generations=[ChatGeneration(message=answer)])
 
     async def _agenerate(
@@ -40,9 +52,11 @@ class Listener(BaseChatModel):
 
 
 @tool
-async def echo(text: str) -> str:
-    """Say it again."""
-    return text
+async def look_up(text: str) -> str:
+    """What is known about it."""
+    return _prose(text, length=len(text))
 
 
-agent = create_deep_agent(name="talk", model=Listener(), tools=[echo], system_prompt="You listen.")
+agent = create_deep_agent(
+    name="talk", model=Listener(), tools=[look_up], system_prompt="You listen."
+)
