@@ -213,8 +213,21 @@ async def test_a_cancelled_stream_closes_without_an_error(
     assert not any("event: error" in line for line in rest)
 
 
-async def test_a_gateway_that_restarts_costs_its_clients_nothing(stack: Stack) -> None:
-    """The SDK takes up its stream by itself, without a hole and without a double."""
+async def test_a_gateway_that_restarts_costs_its_clients_nothing(
+    stack: Stack, client: LangGraphClient
+) -> None:
+    """The SDK takes up its stream by itself, without a hole and without a double; also when the run
+    is over before the gateway is back."""
+
+    async def restarted(thread_id: str) -> None:
+        assert await asyncio.to_thread(stack.stop_service, "gateway", replica=2) == 0
+
+        async def status() -> str:
+            return (await client.runs.list(thread_id))[0]["status"]
+
+        await eventually(status, equals="success", within_s=30)
+        await asyncio.to_thread(stack.start_service, "gateway", replica=2)
+
     await asyncio.to_thread(stack.start_service, "gateway", replica=2)
     try:
         async with get_client(url=stack.url_of("gateway", replica=2)) as second:
@@ -222,23 +235,18 @@ async def test_a_gateway_that_restarts_costs_its_clients_nothing(stack: Stack) -
             tokens: list[str] = []
             restart: asyncio.Task[None] | None = None
             async for part in second.runs.stream(
-                thread, "tokens", input={"n": 120, "pause_s": 0.02},
+                thread, "tokens", input={"n": 60, "pause_s": 0.02},
                 stream_mode="messages-tuple", stream_resumable=True,
             ):  # fmt: skip
                 if part.event == "messages":
                     tokens.append(part.data[0]["content"])
                 if len(tokens) == 10 and restart is None:
-                    restart = asyncio.create_task(asyncio.to_thread(_restart, stack))
+                    restart = asyncio.create_task(restarted(thread))
             assert restart is not None
             await restart
-            assert tokens == [f"t{number} " for number in range(120)]
+            assert tokens == [f"t{number} " for number in range(60)]
     finally:
         await asyncio.to_thread(stack.stop_service, "gateway", replica=2)
-
-
-def _restart(stack: Stack) -> None:
-    assert stack.stop_service("gateway", replica=2) == 0
-    stack.start_service("gateway", replica=2)
 
 
 async def test_two_gateways_show_the_same_event_under_the_same_id(

@@ -18,6 +18,8 @@ port {port}
 requirepass {password}
 save ""
 appendonly no
+# Its housekeeping, ten times a second by default, is most of what an idle one costs.
+hz 1
 maxmemory 128mb
 maxmemory-policy allkeys-lru
 """

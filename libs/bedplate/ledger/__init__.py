@@ -15,7 +15,7 @@ cron, run, outbox.
 from .admissions import Admissions, Admitted, Stopped
 from .connect import NOT_THERE_YET, make_pool
 from .crons import AssistantNow, Crons, Decided, Due, Fired, Firing, Orphaned
-from .dispatch import Dispatch, Queue, Turn
+from .dispatch import Dispatch, Queue, Turn, Work
 from .messages import Finish, Messages
 from .moves import (
     Applied,
@@ -63,5 +63,6 @@ __all__ = [
     "Superseded",
     "Threads",
     "Turn",
+    "Work",
     "make_pool",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -40,6 +41,16 @@ class Queue:
     group: str
     runs: int
     oldest_s: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """What waits. `cron_at`: the next time one is due, or the time that has passed."""
+
+    is_unsent: bool
+    is_undispatched: bool
+    is_ready: bool
+    cron_at: datetime | None
 
 
 class Dispatch:
@@ -102,6 +113,10 @@ class Dispatch:
         for row in await connection.fetch(_sql["count_in_flight"]):
             in_flight.add(_claimant(row), row["runs"])
         return in_flight
+
+    async def find_work(self, *, unsent_s: float) -> Work:
+        """`unsent_s` is the age in seconds of a message that its writer should have sent."""
+        return Work(**dict(await self._pool.fetchrow(_sql["find_work"], unsent_s)))
 
     async def queues(self, *, limit: int) -> list[Queue]:
         """The runs that wait for an executor by fairness group, the longest queues first."""

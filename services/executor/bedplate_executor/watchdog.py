@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 
 import orjson
 
-PULSE_S = 0.5
+PULSE_S = 1.0
 _STACK_FRAMES_MAX = 40
 # A pulse line is read as a line, which has a limit; a line of users' source may be of any length.
 _STACK_CHARS_MAX = 16_000

@@ -145,7 +145,10 @@ class Streams:
     ) -> Chunks:
         async for part in following.parts():
             match part:
-                case Pause.CLOSED | Pause.GONE | Pause.STATE:
+                case Pause.CLOSED:
+                    # One that ends looks whole to a client, if its run is over when it asks.
+                    raise CutOff
+                case Pause.GONE | Pause.STATE:
                     return
                 case Pause.SILENCE:
                     chunk = HEARTBEAT

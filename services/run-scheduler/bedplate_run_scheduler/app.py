@@ -17,6 +17,7 @@ from bedplate_proto.threads import ThreadTtl
 
 from .assistants import find_assistant
 from .crons import Crons
+from .lookout import Lookout
 from .reaper import Reaper
 from .relay import Relay
 from .routes import routes
@@ -67,8 +68,8 @@ def build() -> Service:
     )
     sweeper = Sweeper(backbone.pool, backbone.threads, ttl)
     served = backbone.served("run-scheduler", routes(scheduler, crons))
-    shares = Loop("shares", sharing.share_out, period_s=settings.relay_s)
-    sharing.poke = shares.poke
+    fired = crons if settings.crons_enabled else None
+    lookout = Lookout(dispatch, SystemClock(), relay, sharing, fired, period_s=settings.look_s)
     expiry = Loop("expiry", reaper.expire, period_s=settings.expiry_s)
     return Service(
         name="run-scheduler",
@@ -78,23 +79,14 @@ def build() -> Service:
         resources=[*backbone.resources, served],
         loops=[
             expiry,
-            shares,
-            *_firing(crons, settings),
+            *lookout.loops,
             Loop("measure", sharing.measure, period_s=settings.measure_s),
-            Loop("relay", relay.flush, period_s=settings.relay_s),
-            Loop("dispatch", relay.dispatch, period_s=settings.relay_s),
             Loop("reissue", relay.reissue, period_s=max(2.0, settings.lost_ticket_s / 2)),
             Loop("sweep", relay.sweep, period_s=settings.sweep_s),
             *_sweeps(sweeper, given),
         ],
         ready={**backbone.ready, "streams": relay.ready, "expiry": expiry.ready},
     )
-
-
-def _firing(crons: Crons, settings: Settings) -> list[Loop]:
-    if not settings.crons_enabled:
-        return []
-    return [Loop("crons", crons.fire, period_s=settings.crons_s)]
 
 
 def _sweeps(sweeper: Sweeper, given: Persistence) -> list[Loop]:

@@ -45,6 +45,8 @@ class Crons:
         self, kept: Kept, tell: Tell, clock: Clock, metrics: Metrics, *, late_s_max: float
     ) -> None:
         """`tell` is told of each run; a slot that is `late_s_max` past is let go."""
+        self.changed: Callable[[], None] = lambda: None
+        """Set to the poke of whoever knows when the next one is due."""
         self._kept = kept
         self._tell = tell
         self._clock = clock
@@ -56,11 +58,15 @@ class Crons:
 
     async def create_cron(self, order: CreateCron) -> str:
         """The row. Raises `NotFound` for the thread, `Refused` for the schedule."""
-        return await self._kept.create(order, next_at=self._next(order.plan))
+        row = await self._kept.create(order, next_at=self._next(order.plan))
+        self.changed()
+        return row
 
     async def update_cron(self, order: UpdateCron) -> str:
         """The row. Raises `NotFound`, and `Conflict` when it was changed meanwhile."""
-        return await self._kept.update(order, next_at=self._next(order.plan))
+        row = await self._kept.update(order, next_at=self._next(order.plan))
+        self.changed()
+        return row
 
     async def delete_cron(self, order: DeleteCron) -> Nothing:
         await self._kept.delete(order)
@@ -79,7 +85,10 @@ class Crons:
             # Others are at the rest, or it is all done.
             if len(due) < _BATCH or ended == 0:
                 break
-        return {"slots": count} if count else None
+        if count == 0:
+            return None
+        self.changed()
+        return {"slots": count}
 
     async def _fire_all(self, due: list[Due]) -> int:
         waiting = iter(due)

@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 _BATCH = 200
 # A writer flushes within milliseconds; a second later it is dead or the broker was away.
-_UNFLUSHED_S = 1.0
+UNSENT_S = 1.0
 _PARCEL_S = 600.0
 
 
@@ -50,7 +50,7 @@ class Relay:
 
     async def flush(self) -> dict[str, Any] | None:
         """Outbox rows whose writer did not publish them."""
-        count = await self._outbox.relay(older_than_s=_UNFLUSHED_S, limit=_BATCH)
+        count = await self._outbox.relay(older_than_s=UNSENT_S, limit=_BATCH)
         return {"relayed": count} if count else None
 
     async def dispatch(self) -> dict[str, Any] | None:

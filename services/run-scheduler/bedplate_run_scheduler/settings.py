@@ -49,8 +49,12 @@ class Settings(BackboneSettings, StreamSettings):
     expiry_s: float = Field(
         1.0, gt=0, le=60, description="Seconds between two looks for leases that ran out."
     )
-    relay_s: float = Field(
-        1.0, gt=0, le=60, description="Seconds between two looks for messages a dead writer left."
+    look_s: float = Field(
+        1.0,
+        gt=0,
+        le=60,
+        description="Seconds between two looks for what is due by time (delayed runs, crons), and"
+        " for what a scheduler that died left undone.",
     )
     lost_ticket_s: float = Field(
         10.0, gt=0, le=3600, description="Age in seconds of a ticket that counts as lost."
@@ -59,9 +63,6 @@ class Settings(BackboneSettings, StreamSettings):
         True,
         description="Whether crons are fired.",
         json_schema_extra={"env": ["FF_CRONS_ENABLED"]},
-    )
-    crons_s: float = Field(
-        0.25, gt=0, le=60, description="Seconds between two looks for crons that are due."
     )
     cron_late_s_max: float = Field(
         60.0,

@@ -7,7 +7,7 @@ import errno
 import logging
 import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +26,8 @@ _BACKLOG = 2048
 # A client that does not read must not hold up the stop.
 _SETTLE_S = 5
 _KEEP_ALIVE_S = 75
+# The Date of an answer.
+_DATE_S = 1.0
 
 
 class HttpServer:
@@ -108,12 +110,28 @@ class HttpServer:
         """Take no more requests; returns when those under way are answered."""
         # Answers that are cut off on purpose are errors to uvicorn.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        self._server.should_exit = True
+        self._server.stop()
         if self._server.started:
             await self._has_ended.wait()
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        """uvicorn looks ten times a second whether it shall end, and is never at rest. What it does
+        then, it needs once a second: the time that stands in answers."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_DATE_S):
+                    await self._stopping.wait()
+
     @contextmanager
     def capture_signals(self) -> Generator[None, Any, None]:
         """The chassis has the signals."""
