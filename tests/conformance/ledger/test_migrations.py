@@ -76,3 +76,26 @@ async def test_every_statement_of_the_ledger_is_one_that_postgresql_understands(
     for name in statements.names():
         await connection.prepare(statements[name])
         assert statements[name].startswith(f"-- {name}: "), name
+
+
+async def test_long_values_are_compressed_by_the_faster_method_where_the_server_has_it(
+    connections: list[Any],
+) -> None:
+    connection, _ = connections
+    await migrate(
+        connection,
+        [
+            *migrations_of("ledger", "bedplate.ledger"),
+            *migrations_of("graphs", "bedplate.graphs"),
+        ],
+    )
+    known = await connection.fetchval(
+        "SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'"
+    )
+    chosen = await connection.fetch(
+        "SELECT attrelid::regclass::text || '.' || attname AS column FROM pg_attribute"
+        " WHERE attcompression = 'l' AND attnum > 0"
+    )
+    expected = {"threads.values", "runs.kwargs", "checkpoint_blobs.blob"}
+    expected |= {"checkpoint_writes.blob", "store.value"}
+    assert {row["column"] for row in chosen} == (expected if "lz4" in known else set())
