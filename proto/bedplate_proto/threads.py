@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from .envelope import Message
-from .vocabulary import IfExists, TtlStrategy
+from .vocabulary import TtlStrategy
 
 
 class ThreadTtl(Message):
@@ -20,25 +20,6 @@ class ThreadTtl(Message):
 
 
 FOR_EVER = ThreadTtl()
-
-
-class CreateThread(Message):
-    """`ttl` none: as long as the server's default says."""
-
-    tenant: str
-    thread_id: UUID
-    metadata: str = Field(description="JSON text.")
-    if_exists: IfExists
-    ttl: ThreadTtl | None = None
-
-
-class UpdateThread(Message):
-    """`metadata` is merged key by key, shallow; `ttl` none: unchanged."""
-
-    tenant: str
-    thread_id: UUID
-    metadata: str = Field(description="JSON text.")
-    ttl: ThreadTtl | None = None
 
 
 class DeleteThread(Message):

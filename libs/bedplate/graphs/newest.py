@@ -27,7 +27,11 @@ _BYTES_MAX = 8 * 1024 * 1024
 class Newest:
     """One per attempt, shared by the copies of its saver."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_blank: bool = False) -> None:
+        """`is_blank`: the thread had no checkpoint when the attempt began."""
+        # Until it is not known any more what was written.
+        self._is_blank = is_blank
+        self._written: set[Key] = set()
         # None: the namespace is known to be empty.
         self._known: OrderedDict[Key, Stored | None] = OrderedDict()
         # Writes that were committed before their checkpoint, which LangGraph saves in the
@@ -37,6 +41,10 @@ class Newest:
         self.changes = 0
         # A write whose caller was cancelled may still be on its way.
         self.is_unsettled = False
+
+    def knows_nothing_in(self, key: Key) -> bool:
+        """Nothing is stored there, and needs no asking."""
+        return self._is_blank and key not in self._written
 
     def find(self, key: Key, checkpoint_id: str | None) -> Stored | None:
         found = self._known.get(key)
@@ -53,7 +61,10 @@ class Newest:
         """`entry` was committed. For a checkpoint, `versions` are those of all its channels and
         `blob_channels` the channels whose value is a blob."""
         self.changes += 1
+        if self._is_blank:
+            self._written.update(row[:2] for row in entry.writes)
         if entry.checkpoint is not None:
+            self._written.add(entry.checkpoint[:2])
             self._put(entry, versions or {}, blob_channels)
         for row in entry.writes:
             if row[:2] in self._known:
@@ -66,6 +77,7 @@ class Newest:
 
     def forget(self) -> None:
         self.changes += 1
+        self._is_blank = False
         self._known.clear()
         self._early.clear()
 

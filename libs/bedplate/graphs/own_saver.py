@@ -40,7 +40,9 @@ class OwnSaver(BaseCheckpointSaver[Any]):
         self._patience = Patience(pool)
         self._fence: Fence | None = None
 
-    def with_fence(self, fence: Fence | None) -> Self:
+    def with_fence(self, fence: Fence | None, *, is_blank: bool = False) -> Self:
+        # What its thread has is known to the project's checkpointer alone.
+        del is_blank
         clone = copy.copy(self)
         clone._fence = fence
         return clone

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bedplate.graphs.config import given_blocks, json_variable, parsed_block
 from bedplate.kernel.errors import Refused
+from bedplate_proto.threads import ThreadTtl as NewThreadTtl
 from bedplate_proto.vocabulary import TtlStrategy
 
 # A time to live is kept as a number of minutes; this is a thousand years.
@@ -76,6 +77,10 @@ class ThreadTtl(_Block):
 
     def limit(self, strategy: TtlStrategy) -> int:
         return self.sweep_limit or SWEEP_LIMITS[strategy]
+
+    def of_new(self) -> NewThreadTtl:
+        """That of a thread that asks for none."""
+        return NewThreadTtl(minutes=self.default_ttl, strategy=self.strategy)
 
 
 class CheckpointerBlock(_Block):

@@ -83,10 +83,11 @@ class PostgresSaver(BlockingSaver):
         self._committer = committer
         self._guard(fence)
 
-    def with_fence(self, fence: Fence | None) -> PostgresSaver:
-        """A copy for one attempt or one edit. Cheap; shares pool and committer."""
+    def with_fence(self, fence: Fence | None, *, is_blank: bool = False) -> PostgresSaver:
+        """A copy for one attempt or one edit. Cheap; shares pool and committer. `is_blank`: the
+        attempt's thread has no checkpoint, so there is nothing to be read but what it writes."""
         clone = copy.copy(self)
-        clone._guard(fence)
+        clone._guard(fence, is_blank=is_blank)
         return clone
 
     def deferring(self) -> PostgresSaver:
@@ -99,10 +100,10 @@ class PostgresSaver(BlockingSaver):
         """Returns when all that was put is committed. Raises `Fenced`, `Refused`, `Unavailable`."""
         await self._home.run(self._backlog.settled())
 
-    def _guard(self, fence: Fence | None) -> None:
+    def _guard(self, fence: Fence | None, *, is_blank: bool = False) -> None:
         self._fence = fence
         is_attempt = isinstance(fence, AttemptFence)
-        self._newest = Newest() if is_attempt else None
+        self._newest = Newest(is_blank=is_blank) if is_attempt else None
         self._backlog = Backlog(self._committer, self._newest)
         self._run_id = str(fence.run_id) if is_attempt else None
         # Checkpoints that other runs made: what this run writes onto them can be taken back.
@@ -122,6 +123,9 @@ class PostgresSaver(BlockingSaver):
         await self._backlog.decided()
         if newest is None:
             stored = await self._read(key, checkpoint_id)
+        elif newest.knows_nothing_in(key):
+            newest.read(key, None, since=newest.changes)
+            return None
         elif (stored := newest.find(key, checkpoint_id)) is None:
             if newest.is_unsettled:
                 await self._committer.settle()

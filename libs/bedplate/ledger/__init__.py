@@ -1,10 +1,10 @@
 """The truth: threads, runs, crons and the outbox in PostgreSQL.
 
 Cast: the *scheduler* creates, dispatches, cancels and expires; *executors* claim, renew, release,
-lose and finish. `Admissions` (new runs, cancels), `Dispatch` (tickets), `Ledger` (runs at work) and
-`Threads` are the only code that writes these tables. Each verb is one statement where it is hot,
-one short transaction where it is not, and answers with what it found (`Applied`, `Superseded`,
-`Missing`), never with a bare boolean.
+lose and finish; the *gateway* makes threads and changes what is theirs alone. `Admissions` (new
+runs, cancels), `Dispatch` (tickets), `Ledger` (runs at work) and `Threads` are the only code that
+writes these tables. Each verb is one statement where it is hot, one short transaction where it is
+not, and answers with what it found (`Applied`, `Superseded`, `Missing`), never with a bare boolean.
 
 Promises: at most one run of a thread is running (also a unique index); a run's attempt number grows
 with every claim; what an older attempt writes is refused; a change and the messages that tell of it
@@ -30,7 +30,7 @@ from .moves import (
 from .outbox import Outbox, Outgoing, Publish
 from .parcels import Parcels
 from .runs import Ledger
-from .threads import Threads
+from .threads import NewThread, ThreadChange, Threads
 
 __all__ = [
     "NOT_THERE_YET",
@@ -51,6 +51,7 @@ __all__ = [
     "Lost",
     "Messages",
     "Missing",
+    "NewThread",
     "Orphaned",
     "Outbox",
     "Outcome",
@@ -61,6 +62,7 @@ __all__ = [
     "Renewal",
     "Stopped",
     "Superseded",
+    "ThreadChange",
     "Threads",
     "Turn",
     "Work",

@@ -30,6 +30,8 @@ class Claimed:
     """Other runs wait for a ticket."""
     user: str | None = None
     """Who it is for, as JSON text."""
+    is_blank: bool = False
+    """Its thread has no checkpoint yet."""
 
 
 @dataclass(frozen=True)

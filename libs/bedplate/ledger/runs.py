@@ -145,4 +145,5 @@ def _claimed(row: Any) -> Claimed:
         events_n=row["events_n"],
         is_crowded=row["is_crowded"],
         user=row["auth_user"],
+        is_blank=row["is_blank"],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import asyncpg
 
 from bedplate.kernel.errors import Conflict, NotFound, Refused
 from bedplate.sql import Statements
-from bedplate_proto.threads import FOR_EVER, CopyThread, CreateThread, ThreadTtl, UpdateThread
+from bedplate_proto.threads import FOR_EVER, CopyThread, ThreadTtl
 from bedplate_proto.vocabulary import IfExists, ThreadStatus, TtlStrategy
 
 _sql = Statements("bedplate.ledger")
@@ -24,6 +25,27 @@ Prune = Callable[[Any, UUID], Awaitable[None]]
 """Removes all checkpoints of a thread but the newest, likewise."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewThread:
+    """`metadata` is JSON text; `ttl` none: as long as the server's default says."""
+
+    tenant: str
+    thread_id: UUID
+    metadata: str
+    if_exists: IfExists
+    ttl: ThreadTtl | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadChange:
+    """`metadata`, JSON text, is merged key by key, shallow; `ttl` none: unchanged."""
+
+    tenant: str
+    thread_id: UUID
+    metadata: str
+    ttl: ThreadTtl | None = None
+
+
 class Threads:
     """Threads in PostgreSQL. Checkpoints belong to `bedplate.graphs`; `forget`, `copy` and `prune`
     are its hands here."""
@@ -34,7 +56,7 @@ class Threads:
         self._copy = copy
         self._prune = prune
 
-    async def create(self, order: CreateThread, *, default_ttl: ThreadTtl = FOR_EVER) -> str:
+    async def create(self, order: NewThread, *, default_ttl: ThreadTtl = FOR_EVER) -> str:
         """The thread's row as JSON text. Raises `Conflict` when the id is taken, `Refused`."""
         ttl = order.ttl or default_ttl
         given = (order.thread_id, order.tenant, order.metadata, ttl.minutes, ttl.strategy)
@@ -49,7 +71,7 @@ class Threads:
             raise Conflict("Thread already exists.", thread_id=str(order.thread_id))
         return record["row"]
 
-    async def update(self, order: UpdateThread) -> str:
+    async def update(self, order: ThreadChange) -> str:
         """The thread's row as JSON text. Raises `NotFound`, `Refused`."""
         ttl = order.ttl or FOR_EVER
         changes_ttl = order.ttl is not None

@@ -91,7 +91,7 @@ class Attempt:
         self.claimed = claimed
         self._tools = tools
         fence = AttemptFence(claimed.run_id, claimed.attempt)
-        self._saver = tools.saver.with_fence(fence)
+        self._saver = tools.saver.with_fence(fence, is_blank=claimed.is_blank)
         self._store = fenced_store(tools.store, fence)
         self._control = RunControl()
         self._graph_task: asyncio.Task[BaseException | None] | None = None

@@ -61,8 +61,9 @@ async def build() -> Service:
     runs = Runs(rows, bus, assistants, ranks, tenant=tenant, user_key=user_key, webhooks=hooks)
     states = States(rows, bus, tenant=tenant)
     acting = ActingRuns(rows, backbone.pool, tenant=tenant)
-    keeps_own = given.checkpointer.path is not None
-    threads = Threads(rows, bus, states, tenant=tenant, keeps_own=keeps_own)
+    keeps_own, ttl = given.checkpointer.path is not None, given.checkpointer.ttl.of_new()
+    kept = backbone.threads
+    threads = Threads(kept, rows, bus, states, tenant=tenant, ttl=ttl, keeps_own=keeps_own)
     known = KnownRuns(rows, tenant=tenant)
     events = ThreadEvents(followings, known, rows, tenant=tenant)
     thread_streams = ThreadStreams(followings, events, known, states)
@@ -81,9 +82,7 @@ async def build() -> Service:
     if settings.crons_enabled:
         paths += CronPaths(Crons(rows, bus, assistants, runs, tenant=tenant)).table()
     front = Front(settings)
-    flags = {"assistants": front.block.serves("Assistants"), "crons": settings.crons_enabled}
-    flags["crons"] &= front.block.serves("Crons")
-    about = System(rows, bus, tenant=tenant, flags=flags)
+    about = System(rows, bus, tenant=tenant, flags=front.flags())
     guard = guard_of(settings, front, rows, assistants, acting)
     app = front.site(paths, protocol.sockets(), about=about, metrics=metrics, guard=guard)
     own = [] if front.custom is None else [front.custom]

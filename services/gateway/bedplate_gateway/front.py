@@ -40,6 +40,11 @@ class Front:
         if self.block.app is not None:
             self.custom = Custom(project.loaded("http.app", self.block.app, custom_app))
 
+    def flags(self) -> dict[str, bool]:
+        """Which groups of paths are there, for `/info`."""
+        crons = self._settings.crons_enabled and self.block.serves("Crons")
+        return {"assistants": self.block.serves("Assistants"), "crons": crons}
+
     def site(
         self,
         paths: Sequence[Path],

@@ -22,7 +22,7 @@ class Rows:
     async def all(self, statement: str, *given: Any, **parts: str) -> list[Any]:
         """Rows of a statement; `parts` fill its `{…}` and must come from a fixed list."""
         text = self._sql[statement]
-        async with _patience():
+        async with patience():
             return await self._pool.fetch(text.format(**parts) if parts else text, *given)
 
     async def page(self, statement: str, *given: Any, **parts: str) -> list[Any]:
@@ -30,28 +30,29 @@ class Rows:
         one that most do, and the plan that serves every filter serves neither
         (`make bench ARGS=threads`)."""
         text = self._sql[statement].format(**parts)
-        async with _patience(), self._pool.acquire() as connection, connection.transaction():
+        async with patience(), self._pool.acquire() as connection, connection.transaction():
             await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
             return await connection.fetch(text, *given)
 
     async def one(self, statement: str, *given: Any) -> Any:
-        async with _patience():
+        async with patience():
             return await self._pool.fetchrow(self._sql[statement], *given)
 
     async def value(self, statement: str, *given: Any, **parts: str) -> Any:
         text = self._sql[statement]
-        async with _patience():
+        async with patience():
             return await self._pool.fetchval(text.format(**parts) if parts else text, *given)
 
     async def ready(self) -> str | None:
         """A readiness check."""
-        async with _patience():
+        async with patience():
             await self._pool.execute("SELECT 1")
         return None
 
 
 @asynccontextmanager
-async def _patience() -> AsyncGenerator[None]:
+async def patience() -> AsyncGenerator[None]:
+    """Raises `Unavailable` while PostgreSQL is away."""
     try:
         yield
     except NOT_THERE_YET as error:

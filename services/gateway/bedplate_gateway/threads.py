@@ -1,7 +1,8 @@
-"""Threads: changed by order of the scheduler, read from PostgreSQL."""
+"""Threads: what is theirs alone is written here, what touches runs by order of the scheduler."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,18 +10,18 @@ from uuid import UUID, uuid4
 from bedplate.bus.broker import Bus
 from bedplate.chassis.ids import uuid7
 from bedplate.kernel.errors import BedplateError, Conflict, NotFound
+from bedplate.ledger import NewThread, ThreadChange
+from bedplate.ledger import Threads as KeptThreads
 from bedplate_proto import subjects
 from bedplate_proto.threads import (
     FOR_EVER,
     CopyCheckpoints,
     CopyThread,
-    CreateThread,
     DeleteThread,
     KeepLatest,
     PruneAnswer,
     PruneThreads,
     ThreadTtl,
-    UpdateThread,
 )
 from bedplate_proto.vocabulary import IfExists
 
@@ -31,7 +32,7 @@ from .errors import Unsupported
 from .extraction import extraction_of
 from .forms import Object, ThreadCreate, ThreadFilter, ThreadPatch, ThreadPrune, ThreadSearch
 from .json_text import dumped, with_member
-from .rows import Rows
+from .rows import Rows, patience
 from .runs import EXECUTOR_S_MAX, THREAD_MISSING
 from .state import States
 
@@ -45,9 +46,20 @@ THREAD_EXISTS = "Thread already exists."
 
 class Threads:
     def __init__(
-        self, rows: Rows, bus: Bus, states: States, *, tenant: str, keeps_own: bool = False
+        self,
+        kept: KeptThreads,
+        rows: Rows,
+        bus: Bus,
+        states: States,
+        *,
+        tenant: str,
+        ttl: ThreadTtl = FOR_EVER,
+        keeps_own: bool = False,
     ) -> None:
-        """`keeps_own`: the project has a checkpointer of its own."""
+        """`ttl` is that of threads that ask for none; `keeps_own`: the project has a
+        checkpointer of its own."""
+        self._kept = kept
+        self._ttl = ttl
         self._rows = rows
         self._bus = bus
         self._states = states
@@ -60,7 +72,7 @@ class Threads:
         form, found = await by.form(rules.THREADS_CREATE, form, thread_id=thread_id)
         if form.thread_id is not None:
             await by.id_to_take("thread", thread_id, found, taken=THREAD_EXISTS)
-        order = CreateThread(
+        order = NewThread(
             tenant=self._tenant,
             thread_id=thread_id,
             metadata=dumped(form.metadata),
@@ -68,21 +80,19 @@ class Threads:
             ttl=_ttl(form),
         )
         if not form.supersteps:
-            return await self._bus.order(subjects.CREATE_THREAD, order)
+            return await self._made(order)
         return await self._create_with_state(order, form, by)
 
-    async def _create_with_state(
-        self, order: CreateThread, form: ThreadCreate, by: Access
-    ) -> bytes:
+    async def _create_with_state(self, order: NewThread, form: ThreadCreate, by: Access) -> bytes:
         self._states.check_graph(form.metadata)
         # Of several who create the thread at once, only the one that made it writes its state.
-        alone = order.model_copy(update={"if_exists": IfExists.RAISE})
+        alone = replace(order, if_exists=IfExists.RAISE)
         try:
-            await self._bus.order(subjects.CREATE_THREAD, alone)
+            await self._made(alone)
         except Conflict:
             if order.if_exists is IfExists.RAISE:
                 raise
-            return await self._bus.order(subjects.CREATE_THREAD, order)
+            return await self._made(order)
         try:
             await self._states.apply(order.thread_id, form.supersteps or [], by=by)
         except BedplateError:
@@ -93,6 +103,10 @@ class Threads:
             )
             raise
         return (await self.get(order.thread_id)).encode()
+
+    async def _made(self, order: NewThread) -> bytes:
+        async with patience():
+            return (await self._kept.create(order, default_ttl=self._ttl)).encode()
 
     async def get(self, thread_id: UUID) -> str:
         row = await self._row(thread_id)
@@ -119,13 +133,14 @@ class Threads:
         """The row, its metadata merged key by key."""
         form, found = await by.form(rules.THREADS_UPDATE, form, thread_id=thread_id)
         await by.thread(thread_id, found)
-        order = UpdateThread(
+        change = ThreadChange(
             tenant=self._tenant,
             thread_id=thread_id,
             metadata=dumped(form.metadata),
             ttl=_ttl(form),
         )
-        return await self._bus.order(subjects.UPDATE_THREAD, order)
+        async with patience():
+            return (await self._kept.update(change)).encode()
 
     async def delete(self, thread_id: UUID) -> None:
         order = DeleteThread(tenant=self._tenant, thread_id=thread_id)

@@ -13,7 +13,6 @@ from bedplate.foreign import without_effect
 from bedplate.graphs.persistence import Persistence, given_persistence
 from bedplate.ledger import Admissions, Dispatch
 from bedplate.ledger import Crons as KeptCrons
-from bedplate_proto.threads import ThreadTtl
 
 from .assistants import find_assistant
 from .crons import Crons
@@ -42,14 +41,11 @@ def build() -> Service:
     metrics = Metrics()
     dispatch = Dispatch(backbone.pool, backbone.outbox, backbone.messages, settings.limits)
     ttl = given.checkpointer.ttl
-    thread_ttl = ThreadTtl(minutes=ttl.default_ttl, strategy=ttl.strategy)
     admissions = Admissions(
-        backbone.pool, backbone.outbox, backbone.messages, dispatch, thread_ttl=thread_ttl
+        backbone.pool, backbone.outbox, backbone.messages, dispatch, thread_ttl=ttl.of_new()
     )
     sharing = Sharing(dispatch, metrics)
-    scheduler = Scheduler(
-        admissions, dispatch, backbone.threads, backbone.bus, sharing=sharing, thread_ttl=thread_ttl
-    )
+    scheduler = Scheduler(admissions, dispatch, backbone.threads, backbone.bus, sharing=sharing)
     crons = Crons(
         KeptCrons(backbone.pool, admissions, find_assistant=find_assistant),
         scheduler.tell,

@@ -16,8 +16,6 @@ def routes(scheduler: Scheduler, crons: Crons) -> list[Route]:
         Order(subjects.CANCEL_RUNS, scheduler.cancel_runs),
         Order(subjects.CANCEL_RUN, scheduler.cancel_run),
         Order(subjects.DELETE_RUN, scheduler.delete_run),
-        Order(subjects.CREATE_THREAD, scheduler.create_thread),
-        Order(subjects.UPDATE_THREAD, scheduler.update_thread),
         Order(subjects.DELETE_THREAD, scheduler.delete_thread),
         Order(subjects.COPY_THREAD, scheduler.copy_thread),
         Order(subjects.PRUNE_THREADS, scheduler.prune_threads),

@@ -29,13 +29,10 @@ from bedplate_proto.runs import (
 from bedplate_proto.subjects import RunAddress
 from bedplate_proto.threads import (
     CopyThread,
-    CreateThread,
     DeleteThread,
     Nothing,
     PruneAnswer,
     PruneThreads,
-    ThreadTtl,
-    UpdateThread,
 )
 from bedplate_proto.vocabulary import CancelAction
 
@@ -57,14 +54,12 @@ class Scheduler:
         bus: Bus,
         *,
         sharing: Sharing,
-        thread_ttl: ThreadTtl,
     ) -> None:
         self._admissions = admissions
         self._dispatch = dispatch
         self._threads = threads
         self._bus = bus
         self._sharing = sharing
-        self._thread_ttl = thread_ttl
 
     async def create_run(self, order: CreateRun) -> str:
         admitted = await self._admissions.create(order)
@@ -146,12 +141,6 @@ class Scheduler:
     async def on_poke(self, _: SchedulerPoke) -> None:
         """Tickets were claimed, or runs ended, while others wait for theirs."""
         self._sharing.poke()
-
-    async def create_thread(self, order: CreateThread) -> str:
-        return await self._threads.create(order, default_ttl=self._thread_ttl)
-
-    async def update_thread(self, order: UpdateThread) -> str:
-        return await self._threads.update(order)
 
     async def delete_thread(self, order: DeleteThread) -> Nothing:
         if await self._remove([order.thread_id], tenant=order.tenant) == 0:

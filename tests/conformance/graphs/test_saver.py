@@ -8,6 +8,7 @@ import operator
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypedDict
 from uuid import UUID, uuid4
@@ -75,6 +76,39 @@ async def test_a_run_reads_once_and_its_last_state_without_a_query(
         remembered = await talk.values(saver)
         assert watched.queries == []
         assert remembered == await talk.values()
+
+
+async def test_on_a_blank_thread_nothing_is_read(
+    tables: Any, talk: Any, graphs: Any, watched: Watched
+) -> None:
+    for graph, given in (
+        (graphs.steps(), {"turns": 3, "log": [0]}),
+        (graphs.chat(), {"messages": [HumanMessage("x")], "turns": 4}),
+        (graphs.approval(), {"messages": [HumanMessage("x")]}),
+    ):
+        each = talk(graph)
+        saver = watched.saver.with_fence(await tables.run(UUID(each.thread_id)), is_blank=True)
+        watched.queries.clear()
+        await each.run(given, saver=saver)
+        assert watched.named("read_checkpoint") == 0
+        assert await saver.aget_tuple(each.place) == await tables.saver.aget_tuple(each.place)
+        assert await saver.aget_tuple(each.place) is not None
+
+
+async def test_what_was_written_and_given_up_on_a_blank_thread_is_asked_for(
+    tables: Any, talk: Any, graphs: Any, watched: Watched
+) -> None:
+    each = talk(graphs.steps())
+    saver = watched.saver.with_fence(await tables.run(UUID(each.thread_id)), is_blank=True)
+    assert await saver.aget_tuple(each.place) is None
+    saving = asyncio.create_task(
+        saver.aput(each.place, empty_checkpoint(), {"source": "input", "step": -1}, {})
+    )
+    await asyncio.sleep(0)
+    saving.cancel()
+    with suppress(asyncio.CancelledError):
+        await saving
+    assert await saver.aget_tuple(each.place) == await tables.saver.aget_tuple(each.place)
 
 
 async def test_a_delta_thread_is_opened_with_two_queries(

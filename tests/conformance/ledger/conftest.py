@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 
 from bedplate.chassis.tasks import Tasks
+from bedplate.devstack import schema
 from bedplate.devstack.servers import Servers
 from bedplate.kernel.errors import Unavailable
 from bedplate.kernel.fairness import Limits
@@ -31,7 +31,6 @@ from bedplate.ledger import (
     Threads,
     make_pool,
 )
-from bedplate.sql import migrate, migrations_of
 from bedplate.testing.eventually import eventually
 from bedplate.testing.orders import ASSISTANT, TENANT, create_run
 from bedplate_proto.runs import CreateRun
@@ -46,16 +45,9 @@ def database_uri() -> Iterator[str]:
         Path(folder).chmod(0o755)
         with Servers(Path(folder) / "data", env={"PATH": os.environ["PATH"]}) as servers:
             uri = servers.endpoints.database_uri
-            asyncio.run(_migrate(uri))
+            # All of it: a claim tells whether a thread has a checkpoint.
+            asyncio.run(schema.migrate(uri))
             yield uri
-
-
-async def _migrate(uri: str) -> None:
-    connection = await asyncpg.connect(uri, timeout=10)
-    try:
-        await migrate(connection, migrations_of("ledger", "bedplate.ledger"))
-    finally:
-        await connection.close()
 
 
 @dataclass

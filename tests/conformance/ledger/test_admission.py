@@ -14,8 +14,7 @@ import pytest
 from bedplate.kernel.admission import Decision, Request, ThreadFacts, admit
 from bedplate.kernel.errors import Conflict, NotFound, Refused
 from bedplate.kernel.run import Run
-from bedplate.ledger import Admitted
-from bedplate_proto.threads import CreateThread
+from bedplate.ledger import Admitted, NewThread
 from bedplate_proto.vocabulary import IfExists, IfNotExists, MultitaskStrategy, RunStatus
 
 DECIDED = (MultitaskStrategy.ENQUEUE, MultitaskStrategy.REJECT)
@@ -37,7 +36,7 @@ async def thread_in(books: Any, situation: str | None) -> UUID:
         case "new":
             thread_id = uuid4()
             await books.threads.create(
-                CreateThread(
+                NewThread(
                     tenant="default",
                     thread_id=thread_id,
                     metadata="{}",

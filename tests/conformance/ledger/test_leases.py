@@ -153,3 +153,22 @@ async def test_of_a_finish_and_an_expiry_at_once_one_wins(books: Any, outcome: A
         )
         assert (closed == Applied()) != bool(lost)
         await books.assert_consistent(order.thread_id)
+
+
+async def test_a_thread_is_blank_until_it_has_a_checkpoint(books: Any) -> None:
+    async def claimed(order: Any) -> Any:
+        (found,) = await books.ledger.claim([order.run_id], by="executor-1", lease_s=60)
+        return found
+
+    first = await books.create()
+    assert (await claimed(first)).is_blank
+    # What the first attempt was about to commit may not be seen by the one that takes over.
+    await books.ledger.release({first.run_id: 1})
+    assert not (await claimed(first)).is_blank
+
+    second = await books.create()
+    await books.pool.execute(
+        "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint) VALUES ($1, 'c', '{}')",
+        str(second.thread_id),
+    )
+    assert not (await claimed(second)).is_blank

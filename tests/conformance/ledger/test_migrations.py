@@ -70,7 +70,8 @@ async def test_every_statement_of_the_ledger_is_one_that_postgresql_understands(
     connections: list[Any],
 ) -> None:
     connection, _ = connections
-    await migrate(connection, migrations_of("ledger", "bedplate.ledger"))
+    for component in ("ledger", "graphs"):
+        await migrate(connection, migrations_of(component, f"bedplate.{component}"))
     statements = Statements("bedplate.ledger")
     assert statements.names()
     for name in statements.names():

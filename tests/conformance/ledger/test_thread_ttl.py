@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from bedplate.ledger import Admissions, Threads
-from bedplate_proto.threads import CopyThread, CreateThread, ThreadTtl, UpdateThread
+from bedplate.ledger import Admissions, NewThread, ThreadChange, Threads
+from bedplate_proto.threads import CopyThread, ThreadTtl
 from bedplate_proto.vocabulary import IfExists, TtlStrategy
 
 HOUR = ThreadTtl(minutes=60)
@@ -18,7 +19,7 @@ KEEPS = ThreadTtl(minutes=60, strategy=TtlStrategy.KEEP_LATEST)
 
 
 async def made(books: Any, ttl: ThreadTtl | None = HOUR, **given: Any) -> UUID:
-    order = CreateThread(
+    order = NewThread(
         tenant="default", thread_id=uuid4(), metadata="{}", if_exists=IfExists.RAISE, ttl=ttl
     )
     await books.threads.create(order, **given)
@@ -55,7 +56,7 @@ async def test_a_thread_ends_a_time_after_its_last_update(books: Any) -> None:
     old, touched, other = [await made(books) for _ in range(3)]
     await passes(books, minutes=59)
     assert await sweep(books) == 0
-    update = UpdateThread(tenant="default", thread_id=touched, metadata='{"a": 1}')
+    update = ThreadChange(tenant="default", thread_id=touched, metadata='{"a": 1}')
     await books.threads.update(update)
     await passes(books, minutes=2)
     assert await sweep(books) == 2
@@ -98,12 +99,12 @@ async def test_a_thread_that_comes_with_its_run_has_the_default(books: Any) -> N
 
 async def test_a_time_to_live_can_be_changed_and_taken_back(books: Any) -> None:
     thread_id = await made(books)
-    update = UpdateThread(tenant="default", thread_id=thread_id, metadata="{}")
+    update = ThreadChange(tenant="default", thread_id=thread_id, metadata="{}")
     await books.threads.update(update)
     assert (await ttl(books, thread_id))["ttl_minutes"] == 60
-    await books.threads.update(update.model_copy(update={"ttl": KEEPS}))
+    await books.threads.update(replace(update, ttl=KEEPS))
     assert (await ttl(books, thread_id))["strategy"] == "keep_latest"
-    await books.threads.update(update.model_copy(update={"ttl": ThreadTtl()}))
+    await books.threads.update(replace(update, ttl=ThreadTtl()))
     assert await ttl(books, thread_id) is None
     await passes(books, minutes=1e6)
     assert await sweep(books) + await sweep(books, TtlStrategy.KEEP_LATEST) == 0
@@ -147,7 +148,7 @@ async def test_checkpoints_are_pruned_once_per_update(books: Any) -> None:
     assert await books.pool.fetchval("SELECT updated_at FROM threads") == before
     await passes(books, minutes=1000)
     assert await sweep(books, TtlStrategy.KEEP_LATEST) == 0
-    await books.threads.update(UpdateThread(tenant="default", thread_id=thread_id, metadata="{}"))
+    await books.threads.update(ThreadChange(tenant="default", thread_id=thread_id, metadata="{}"))
     await passes(books, minutes=61)
     assert await sweep(books, TtlStrategy.KEEP_LATEST) == 1
     assert pruned == [thread_id] * 2

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from bedplate.kernel.errors import Conflict, NotFound, Refused
-from bedplate.ledger import Missing, Threads
-from bedplate_proto.threads import CopyThread, CreateThread, UpdateThread
+from bedplate.ledger import Missing, NewThread, ThreadChange, Threads
+from bedplate_proto.threads import CopyThread
 from bedplate_proto.vocabulary import IfExists, ThreadStatus
 
 
-def creation(thread_id: UUID | None = None, **changed: Any) -> CreateThread:
-    order = CreateThread(
+def creation(thread_id: UUID | None = None, **changed: Any) -> NewThread:
+    order = NewThread(
         tenant="default",
         thread_id=thread_id or uuid4(),
         metadata='{"a": 1}',
         if_exists=IfExists.RAISE,
     )
-    return order.model_copy(update=changed)
+    return replace(order, **changed)
 
 
 async def test_a_thread_is_shown_as_it_was_made(books: Any) -> None:
@@ -62,12 +63,12 @@ async def test_the_same_thread_made_many_times_at_once_is_one_for_all(books: Any
 async def test_metadata_is_merged_key_by_key(books: Any) -> None:
     order = creation(metadata='{"a": {"x": 1}, "b": 1}')
     await books.threads.create(order)
-    update = UpdateThread(tenant="default", thread_id=order.thread_id, metadata='{"a": {"y": 2}}')
+    update = ThreadChange(tenant="default", thread_id=order.thread_id, metadata='{"a": {"y": 2}}')
     row = json.loads(await books.threads.update(update))
     assert row["metadata"] == {"a": {"y": 2}, "b": 1}
     for changed in ({"tenant": "other"}, {"thread_id": uuid4()}):
         with pytest.raises(NotFound):
-            await books.threads.update(update.model_copy(update=changed))
+            await books.threads.update(replace(update, **changed))
 
 
 async def test_metadata_that_postgresql_cannot_hold_is_refused(books: Any) -> None:
@@ -78,7 +79,7 @@ async def test_metadata_that_postgresql_cannot_hold_is_refused(books: Any) -> No
             await books.threads.create(creation(metadata=text))
         with pytest.raises(Refused, match="metadata"):
             await books.threads.update(
-                UpdateThread(tenant="default", thread_id=order.thread_id, metadata=text)
+                ThreadChange(tenant="default", thread_id=order.thread_id, metadata=text)
             )
 
 

@@ -24,8 +24,8 @@ from bedplate.testing.eventually import eventually
 from bedplate_proto import subjects
 from bedplate_proto.envelope import MESSAGE_BYTES_MAX
 from bedplate_proto.runs import CancelAnswer, CancelRun, RunSignal
-from bedplate_proto.threads import CreateThread, DeleteThread, UpdateThread
-from bedplate_proto.vocabulary import CancelAction, IfExists
+from bedplate_proto.threads import CopyThread, DeleteThread
+from bedplate_proto.vocabulary import CancelAction
 
 DELETE = DeleteThread(tenant="default", thread_id=uuid4())
 
@@ -110,13 +110,12 @@ async def test_what_the_service_calls_transient_is_worth_another_try(bus: Bus, s
 
 
 async def test_a_malformed_order_is_refused_with_the_fields_name(bus: Bus, serve: Any) -> None:
-    async def create(order: CreateThread) -> None:
+    async def copy(order: CopyThread) -> None:
         raise AssertionError(order)
 
-    await serve(Order(subjects.CREATE_THREAD, create))
-    with pytest.raises(Refused, match="if_exists: Field required"):
-        update = UpdateThread(tenant="default", thread_id=uuid4(), metadata="{}")
-        await bus.order(subjects.CREATE_THREAD, update)
+    await serve(Order(subjects.COPY_THREAD, copy))
+    with pytest.raises(Refused, match="copy_id: Field required"):
+        await bus.order(subjects.COPY_THREAD, DELETE)
 
 
 async def test_nobody_there_is_unavailable_at_once(bus: Bus) -> None:
@@ -140,25 +139,24 @@ async def test_no_answer_in_time_is_unavailable(bus: Bus, serve: Any) -> None:
 async def test_large_bodies_travel_as_parcels_both_ways(bus: Bus, serve: Any) -> None:
     text = '"' + "x" * (3 * MESSAGE_BYTES_MAX) + '"'
 
-    async def create(order: CreateThread) -> str:
+    async def copy(order: CopyThread) -> str:
         return order.metadata
 
-    await serve(Order(subjects.CREATE_THREAD, create))
+    await serve(Order(subjects.COPY_THREAD, copy))
     for size in (len(text), MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX - 200, 2):
         metadata = text[: size - 1] + '"'
-        order = CreateThread(
-            tenant="default", thread_id=uuid4(), metadata=metadata, if_exists=IfExists.RAISE
-        )
-        assert await bus.order(subjects.CREATE_THREAD, order) == metadata.encode()
+        order = CopyThread(tenant="default", thread_id=uuid4(), copy_id=uuid4(), metadata=metadata)
+        assert await bus.order(subjects.COPY_THREAD, order) == metadata.encode()
 
 
 async def test_without_a_carrier_a_large_order_is_refused_with_the_limit(
     servers: Servers,
 ) -> None:
-    order = UpdateThread(tenant="default", thread_id=uuid4(), metadata="x" * 1_100_000)
+    text = "x" * 1_100_000
+    order = CopyThread(tenant="default", thread_id=uuid4(), copy_id=uuid4(), metadata=text)
     async with Bus(servers.endpoints.nats_url, client_name="plain") as plain:
         with pytest.raises(TooLarge, match=f"{MESSAGE_BYTES_MAX}"):
-            await plain.order(subjects.UPDATE_THREAD, order)
+            await plain.order(subjects.COPY_THREAD, order)
 
 
 async def test_replicas_share_the_orders_and_all_hear_a_hint(bus: Bus, serve: Any) -> None:

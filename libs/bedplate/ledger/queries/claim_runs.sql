@@ -18,5 +18,8 @@ WITH wanted AS MATERIALIZED (
 )
 SELECT run_id, thread_id, tenant, assistant_id, graph_id, kwargs, metadata, attempt, failures,
        cancel_action, events_n, auth_user,
+       -- Only of a first attempt: what an earlier one was about to commit may not be seen here yet.
+       attempt = 1 AND NOT EXISTS (SELECT FROM checkpoints
+                                    WHERE checkpoints.thread_id = claimed.thread_id::text) AS is_blank,
        EXISTS (SELECT FROM runs WHERE ready_at IS NOT NULL) AS is_crowded
   FROM claimed

@@ -75,8 +75,9 @@ class Site:
             configurable=header_rule(around.block.configurable_headers),
             logged=header_rule(around.block.logging_headers),
         )
-        exposed = [*_EXPOSED, *around.cors["expose_headers"]]
-        app = CORSMiddleware(app, **{**around.cors, "expose_headers": exposed})
+        cors: dict[str, Any] = {**around.cors}
+        cors["expose_headers"] = [*_EXPOSED, *cors["expose_headers"]]
+        app = CORSMiddleware(app, **cors)
         self._app = _Prefixed(app, around.prefix) if around.prefix else app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
