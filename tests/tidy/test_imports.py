@@ -20,10 +20,12 @@ SHARED = {
     "bedplate.backbone",
     "bedplate.foreign",
 }
-# langgraph never comes alone: its core, its client, and what its project files are read with.
+# langgraph never comes alone: its core, its client, what its checkpoints are packed with, and what
+# its project files are read with.
 LANGGRAPH = {
     "langgraph",
     "langchain_core",
+    "ormsgpack",
     "langgraph_sdk",
     "httpx",
     "dotenv",

@@ -11,10 +11,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, cast
 
+import ormsgpack
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from bedplate.kernel.errors import Refused
+
+from .revival import reviving
 
 Modules = Iterable[tuple[str, ...]] | Literal[True] | None
 
@@ -23,12 +26,25 @@ class Unserialisable(Refused):
     """A value that a graph wants to keep cannot be stored."""
 
 
+class _StrictSerializer(JsonPlusSerializer):
+    """Revives what LangGraph's own does, messages the short way."""
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        kind, text = data
+        if kind != "msgpack":
+            return super().loads_typed(data)
+        # Made anew: LangGraph copies a serializer to allow its graph's own types, and then changes
+        # it.
+        hook = reviving(self._unpack_ext_hook)
+        return ormsgpack.unpackb(text, ext_hook=hook, option=ormsgpack.OPT_NON_STR_KEYS)
+
+
 def strict_serde(
     *, allowed_msgpack: Iterable[tuple[str, ...]] = (), allowed_json: Modules = None
 ) -> JsonPlusSerializer:
     """The serializer of every saver. `allowed_msgpack` are (module, class) pairs to revive beyond
     the safe ones."""
-    return JsonPlusSerializer(
+    return _StrictSerializer(
         pickle_fallback=False,
         allowed_msgpack_modules=tuple(allowed_msgpack) or None,
         allowed_json_modules=allowed_json,
