@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -58,6 +57,7 @@ class WorkerProcess:
         self.libraries: list[str] = []
         """The modules that the project brought along from outside itself, in order of import."""
         self.is_warm = False
+        self.is_gone = False
         self.is_retiring = False
         """Given nothing new; ends when its runs are over (reload) or handed on (shutdown)."""
         self.lag_s = 0.0
@@ -88,7 +88,7 @@ class WorkerProcess:
     @property
     def is_open(self) -> bool:
         """Takes new runs."""
-        return self.ready.done() and not self.is_retiring and self.process.poll() is None
+        return self.ready.done() and not self.is_retiring and not self.is_gone
 
     def warm(self, libraries: list[str]) -> None:
         """Import what the project will need, and wait."""
@@ -101,7 +101,7 @@ class WorkerProcess:
     def give(self, claimed: Claimed, *, is_suspect: bool) -> None:
         now = asyncio.get_running_loop().time()
         self.held[claimed.run_id] = Held(claimed, at=now, is_suspect=is_suspect)
-        self._link.send({"do": "start", "claimed": asdict(claimed)})
+        self._link.send({"do": "start", "claimed": claimed})
 
     def stop(self, run_id: UUID, why: str) -> None:
         self._link.send({"do": "stop", "run_id": str(run_id), "why": why})
@@ -141,6 +141,7 @@ class WorkerProcess:
             watch = group.create_task(self._hear_pulse())
             while (frame := await self._link.receive()) is not None:
                 self._heard(*frame, closed=closed, left_behind=left_behind)
+            self.is_gone = True
             watch.cancel()
         self._link.close()
         self._pulse_end.close()

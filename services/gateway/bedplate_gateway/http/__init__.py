@@ -1,1 +1,1 @@
-"""The rim to HTTP: parse, call one verb, translate. The only place that knows FastAPI."""
+"""The rim to HTTP: parse, call one verb, translate. The only place that knows Starlette."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 
-from fastapi import FastAPI, exception_handlers
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Match
@@ -23,14 +22,6 @@ from .answers import FLOWING
 log = get_logger()
 
 Around = Callable[[ASGIApp], ASGIApp]
-# FastAPI has them in every app: they are no wish of the project's.
-_DEFAULTS = frozenset(
-    {
-        exception_handlers.http_exception_handler,
-        exception_handlers.request_validation_exception_handler,
-        exception_handlers.websocket_request_validation_exception_handler,
-    }
-)
 
 
 def custom_app(found: Any) -> Starlette:
@@ -59,19 +50,20 @@ class Custom:
     def exception_handlers(self) -> dict[Any, Any]:
         """Those the project has set: they count for our paths too."""
         handlers = cast("dict[Any, Any]", self._app.exception_handlers)
-        return {key: handler for key, handler in handlers.items() if handler not in _DEFAULTS}
+        return {key: handler for key, handler in handlers.items() if not _is_default(handler)}
 
     def document(self) -> dict[str, Any]:
         """The app's own OpenAPI document; empty if it has none."""
-        if not isinstance(self._app, FastAPI):
+        described = getattr(self._app, "openapi", None)
+        if described is None:
             return {}
         try:
-            return self._app.openapi()
+            return described()
         except Exception:
             log.exception("document.failed")
             return {}
 
-    def around(self, api: FastAPI, *, first: Sequence[str], inside: Around | None) -> ASGIApp:
+    def around(self, api: Starlette, *, first: Sequence[str], inside: Around | None) -> ASGIApp:
         """The API within the app. `first` are paths that stay ours; `inside` stands between the
         app's middleware and all routes."""
         if inside is not None:
@@ -133,3 +125,8 @@ class _Ours(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._api(scope, receive, send)
+
+
+def _is_default(handler: Any) -> bool:
+    """FastAPI has some in every app: they are no wish of the project's."""
+    return getattr(handler, "__module__", "") == "fastapi.exception_handlers"

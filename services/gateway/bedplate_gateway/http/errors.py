@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -41,7 +41,7 @@ _STATUSES: tuple[tuple[type[BedplateError], int], ...] = (
 _GONE = 499
 
 
-def answer_errors(app: FastAPI) -> None:
+def answer_errors(app: Starlette) -> None:
     app.add_exception_handler(BedplateError, _expected)
     app.add_exception_handler(HTTPException, _of_router)
     app.add_exception_handler(ClientDisconnect, _gone)

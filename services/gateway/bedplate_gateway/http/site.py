@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..access import rules
@@ -83,18 +83,19 @@ class Site:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
 
-    def _api(self) -> FastAPI:
+    def _api(self) -> Starlette:
         """Routes are plain functions of the request: what they answer is JSON that was made
-        elsewhere, and validating it again would cost more than making it."""
-        api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+        elsewhere, and validating it again would cost more than making it. So it is Starlette
+        without what FastAPI puts around each request."""
+        api = Starlette(routes=self.routes)
+        api.router.redirect_slashes = False
         api.state.body_bytes_max = self._around.body_bytes_max
-        api.router.routes.extend(self.routes)
         answer_errors(api)
         if self._around.custom is not None:
             api.exception_handlers.update(self._around.custom.exception_handlers())
         return api
 
-    def _guarded(self, api: FastAPI) -> ASGIApp:
+    def _guarded(self, api: Starlette) -> ASGIApp:
         """The API behind the door, and in the project's own app."""
         around, block = self._around, self._around.block
         door = None if around.guard is None else self._door
