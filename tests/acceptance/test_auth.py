@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 from langgraph_sdk.errors import NotFoundError
 
+from bedplate.devstack.stack import Stack
 from bedplate.testing.eventually import eventually
 
 
@@ -215,3 +217,19 @@ async def test_the_document_says_how_to_come_in(guarded_http: Any) -> None:
     assert document["security"] == [{"bearer": []}]
     assert document["paths"]["/info"]["get"]["security"] == []
     assert document["paths"]["/info"]["get"]["operationId"] == "get_info"
+
+
+async def test_who_runs_first_is_asked_about_the_user(guarded: Stack, guarded_client: Any) -> None:
+    groups: set[str] = set()
+    connection = await asyncpg.connect(guarded.endpoints.database_uri, timeout=10)
+    try:
+        for name in ("alice", "bob"):
+            run = await guarded_client(name).runs.create(None, "whoami", input={})
+            groups.add(
+                await connection.fetchval(
+                    "SELECT fairness_group FROM runs WHERE run_id = $1", run["run_id"]
+                )
+            )
+    finally:
+        await connection.close()
+    assert groups == {"blue-alice", "blue-bob"}

@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from langgraph_sdk import Auth
+from langgraph_sdk import Auth, Priority, PriorityContext
+from langgraph_sdk.priority.types import PrioritySettings
 
 auth = Auth()
+priority = Priority()
 
 
 def note(journal: str, name: str) -> None:
@@ -95,3 +97,8 @@ async def own_items(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> None:
     namespace = tuple(value["namespace"] or ())
     if not namespace or namespace[0] != ctx.user.identity:
         value["namespace"] = (ctx.user.identity, *namespace)
+
+
+@priority.assign
+async def by_team(ctx: PriorityContext) -> PrioritySettings:
+    return {"fairness_group": f"{ctx.user['team']}-{ctx.user.identity}"}
