@@ -14,7 +14,8 @@ from bedplate.devstack.stack import Stack
 
 PATIENCE_S = 30
 WAITING = 40
-CONNECTIONS_MORE_MAX = 4
+# Pools may still have grown a little; a connection for each would be as many as there wait.
+CONNECTIONS_MORE_MAX = WAITING // 2
 MEMORY_MORE_BYTES_MAX = 48 * 1024 * 1024
 
 

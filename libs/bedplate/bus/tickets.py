@@ -63,6 +63,8 @@ class Tickets:
         self._free = free
         self._arrived: asyncio.Queue[Ticket] = asyncio.Queue()
         self._asked = 0
+        # Those that were taken last: their runs take slots, but are not seen in them yet.
+        self._taken = 0
         self._changed = asyncio.Event()
         self._lost = asyncio.Event()
         self._withdrawn = asyncio.Event()
@@ -87,10 +89,14 @@ class Tickets:
         self._changed.set()
 
     async def take(self) -> list[Ticket]:
-        """Waits for a ticket, and takes those that arrived with it."""
+        """Waits for a ticket, and takes those that arrived with it. Called again when those taken
+        before are claimed and in their slots, or put back."""
+        self._taken = 0
+        self._changed.set()
         tickets = [await self._arrived.get()]
         while not self._arrived.empty():
             tickets.append(self._arrived.get_nowait())
+        self._taken = len(tickets)
         return tickets
 
     async def run(self) -> None:
@@ -120,7 +126,7 @@ class Tickets:
         """Pull requests on one inbox, until the connection was lost."""
         while not self._lost.is_set():
             self._changed.clear()
-            wanted = self._free() - self._asked - self._arrived.qsize()
+            wanted = self._free() - self._asked - self._arrived.qsize() - self._taken
             if wanted > 0:
                 request = {"batch": wanted, "expires": int(_PULL_S * 1e9)}
                 self._asked += wanted

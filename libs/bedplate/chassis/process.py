@@ -35,6 +35,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from .collector import spare_what_stays
 from .errors import ConfigurationError, Unreachable
 from .log import configure, get_logger
 from .loop import Loop
@@ -286,6 +287,7 @@ class _Life:
             ]
             works = [group.create_task(_endless(work)) for work in service.works]
             self._ops.waiting_for = None
+            spare_what_stays()
             log.info("service.started", ops_port=self._ops.port)
             await self._stop.asked.wait()
             self._ops.waiting_for = "the service is stopping"

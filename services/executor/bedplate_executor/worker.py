@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import gc
 import importlib
 import os
 import resource
@@ -30,6 +29,7 @@ import structlog
 
 from bedplate.backbone import Backbone
 from bedplate.bus.refusals import order_error
+from bedplate.chassis.collector import spare_what_stays
 from bedplate.chassis.errors import ConfigurationError
 from bedplate.chassis.log import configure
 from bedplate.chassis.tasks import Tasks
@@ -215,9 +215,7 @@ class _Worker:
             Questions(registry, saver, store, backbone.ledger, backbone.threads, priority=priority),
             ItemQuestions(store),
         ]
-        # What was imported stays for good: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
+        spare_what_stays()
         Watchdog(
             asyncio.get_running_loop(), self._pulse_end, report_s=settings.stall_report_s
         ).start()
