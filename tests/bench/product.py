@@ -89,6 +89,8 @@ class Product:
 
     async def idle(self, seconds: float) -> dict[str, Any]:
         """CPU in percent of a core over a span without requests, and memory."""
+        await self._transactions.clean_up()
+        await self.rest()
         before, began = self._group.cpu_s(), perf_counter()
         await span(seconds)
         cpu_s = spent(before, self._group.cpu_s())

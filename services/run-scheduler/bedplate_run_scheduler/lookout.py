@@ -15,6 +15,8 @@ from .sharing import Sharing
 
 # Loops that are poked when there is something to do look rarely by themselves.
 _POKED_S = 30.0
+# In a crowd every claim and every end pokes. The tickets that lie unclaimed last longer than this.
+_SHARING_GAP_S = 0.01
 
 
 class Lookout:
@@ -39,7 +41,7 @@ class Lookout:
         self._look = Loop("look", self._tick, period_s=period_s)
         self._flush = Loop("relay", relay.flush, period_s=_POKED_S)
         self._turns = Loop("dispatch", relay.dispatch, period_s=_POKED_S)
-        self._shares = Loop("shares", sharing.share_out, period_s=_POKED_S)
+        self._shares = Loop("shares", sharing.share_out, period_s=_POKED_S, gap_s=_SHARING_GAP_S)
         self._firing: Loop | None = None
         self._timer: asyncio.TimerHandle | None = None
         sharing.poke = self._shares.poke
