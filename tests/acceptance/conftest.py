@@ -13,7 +13,8 @@ import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -86,20 +87,28 @@ def run_stack(
 ) -> Iterator[RunStack]:
     """`run_stack(project, **settings)`: a stack with an empty data directory, up until the end of
     the session; `stop` it when it is not needed longer."""
-    with ExitStack() as stacks:
+    stacks: list[Stack] = []
 
-        def run(project: Path, *, env: dict[str, str] | None = None, **settings: Any) -> Stack:
-            models = {
-                "SCRIPTED_MODEL_URL": model_server.url,
-                "SUPPORT_DESK_MODEL_URL": model_server.url,
-                # A key in the developer's shell must not turn tracing on.
-                "LANGSMITH_TRACING": "false",
-            }
-            data_dir = tmp_path_factory.mktemp("stack") / "data"
-            given = {**models, **(env or {})}
-            return stacks.enter_context(Stack(data_dir, project=project, env=given, **settings))
+    def run(project: Path, *, env: dict[str, str] | None = None, **settings: Any) -> Stack:
+        models = {
+            "SCRIPTED_MODEL_URL": model_server.url,
+            "SUPPORT_DESK_MODEL_URL": model_server.url,
+            # A key in the developer's shell must not turn tracing on.
+            "LANGSMITH_TRACING": "false",
+        }
+        data_dir = tmp_path_factory.mktemp("stack") / "data"
+        stack = Stack(data_dir, project=project, env={**models, **(env or {})}, **settings)
+        stack.start()
+        stacks.append(stack)
+        return stack
 
+    try:
         yield run
+    finally:
+        # All at once: each takes seconds in which it mostly waits.
+        with ThreadPoolExecutor(8) as stopping:
+            for _ in stopping.map(Stack.stop, stacks):
+                pass
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from uuid import UUID
 from pydantic_core import from_json
 
 from bedplate.bus.event_line import Event, end_of
-from bedplate.bus.thread_log import ThreadFollower
+from bedplate.bus.thread_log import LATE_S, ThreadFollower
 from bedplate_proto.subjects import ThreadAddress
 from bedplate_proto.vocabulary import EventName, RunStatus, StreamMode
 
@@ -98,12 +98,13 @@ class ThreadEvents:
         return replace(event, data=_end_of_row(row))
 
     async def missed(self, follower: ThreadFollower) -> list[Envelope]:
-        """What the rows know and the log does not, after the follower's position."""
+        """What is news by now: of the log, and what the rows know and the log does not."""
+        events, row = await self._caught_up(follower)
+        missed = await self.shown(events)
+        if row is None:
+            return missed
         known_n = follower.n
-        row = await self._ended(follower.address.thread_id)
-        if row is None or row["events_n"] <= known_n:
-            return []
-        missed = await self.shown(_lost(follower))
+        missed += await self.shown(_lost(follower))
         if _tells_more(row, follower):
             missed += [each for each in _settled(row) if each.comes_after(known_n)]
         follower.pass_over(row["events_n"])
@@ -111,17 +112,29 @@ class ThreadEvents:
 
     async def lost(self, follower: ThreadFollower, *, only_resumable: bool = False) -> list[Event]:
         """The same for readers of the older kind: ends, and the values of the last run."""
-        known_n = follower.n
-        row = await self._ended(follower.address.thread_id)
-        if row is None or row["events_n"] <= known_n:
-            return []
-        events = _lost(follower)
-        if _tells_more(row, follower):
-            events += [each for each in _last_events(row) if each.n > known_n]
-        follower.pass_over(row["events_n"])
+        events, row = await self._caught_up(follower)
+        if row is not None:
+            known_n = follower.n
+            events += _lost(follower)
+            if _tells_more(row, follower):
+                events += [each for each in _last_events(row) if each.n > known_n]
+            follower.pass_over(row["events_n"])
         if not only_resumable:
             return events
         return [each for each in events if (await self._known.facts(each.run_id)).is_resumable]
+
+    async def _caught_up(self, follower: ThreadFollower) -> tuple[list[Event], Any]:
+        """What the log holds by now; and the thread's row, if it knows more than that.
+
+        Rows are asked first. A run may have ended since the log was read, and all it told but its
+        `end` was stored before its row said so: what the log does not hold now is lost.
+        """
+        row = await self._ended(follower.address.thread_id)
+        if row is None or row["events_n"] <= follower.n:
+            return [], None
+        events = [event async for event in follower.stored()]
+        knows_more = row["events_n"] > follower.n and not _end_may_come(row, follower)
+        return events, row if knows_more else None
 
     async def pass_over(self, follower: ThreadFollower) -> None:
         """Whoever follows from now on need not be told of what has ended."""
@@ -185,6 +198,13 @@ def _end_of_row(row: Any) -> bytes:
         graph=row["graph_id"],
         waits=row["waits"],
     )
+
+
+def _end_may_come(row: Any, follower: ThreadFollower) -> bool:
+    """Only the `end` is missing, and its run has only just ended: it is on its way. If it is not, a
+    follower is told to look again (`Followings.watch`)."""
+    is_next = row["events_n"] == follower.n + 1 and follower.open_run == str(row["run_id"])
+    return is_next and row["ended_s_ago"] < LATE_S
 
 
 def _tells_more(row: Any, follower: ThreadFollower) -> bool:

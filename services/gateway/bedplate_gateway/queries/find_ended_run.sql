@@ -1,7 +1,8 @@
 -- find_ended_run: how a thread's last finished run ended, or run $3, and what the thread shows. For readers whose
 -- events are lost or have passed retention. Indexes: primary keys, runs_of_thread.
 SELECT threads.events_n, threads."values", threads.interrupts, threads.settled_status,
-       ended.run_id, ended.status, ended.error, ended.graph_id, ended.finished_at, coalesce(ended.waits, false) AS waits
+       ended.run_id, ended.status, ended.error, ended.graph_id, ended.finished_at,
+       extract(epoch FROM clock_timestamp() - ended.finished_at)::float8 AS ended_s_ago, coalesce(ended.waits, false) AS waits
   FROM threads
   LEFT JOIN LATERAL (
        SELECT run_id, status, error, graph_id, finished_at, waits FROM runs
