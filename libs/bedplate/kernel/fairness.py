@@ -3,7 +3,8 @@
 A lower priority number goes first. Among equals, the group that has the fewest runs in flight:
 shares are counted in slots, as in max-min fairness, so a group that keeps its slots for long gets
 fewer of them, and a group that comes new is served with the next slot however long another's queue
-is. Within a group, who has waited longest.
+is. Runs that are over before the next look hold no slot then: so among groups that hold as many,
+the one whose turn was longest ago. Within a group, who has waited longest.
 """
 
 from __future__ import annotations
@@ -78,6 +79,23 @@ class InFlight:
         return all(limit is None or count < limit for count, limit in pairs)
 
 
+@dataclass
+class Turns:
+    """Which group had its turn when, counted in tickets; one that had none comes first."""
+
+    count: int = 0
+    last: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+    def take(self, claimant: Claimant) -> None:
+        self.count += 1
+        self.last[claimant.tenant, claimant.group] = self.count
+
+    def keep(self, waiting: Iterable[Waiting]) -> None:
+        """Forget the groups nobody waits in: who comes back comes new."""
+        groups = {(one.claimant.tenant, one.claimant.group) for one in waiting}
+        self.last = {group: at for group, at in self.last.items() if group in groups}
+
+
 @dataclass(frozen=True)
 class Full:
     """Whose limits are reached: none of their runs need be looked at."""
@@ -97,26 +115,27 @@ def full(in_flight: InFlight, limits: Limits) -> Full:
 
 
 def share_out(
-    waiting: Iterable[Waiting], in_flight: InFlight, *, limits: Limits, room: int
+    waiting: Iterable[Waiting], in_flight: InFlight, turns: Turns, *, limits: Limits, room: int
 ) -> list[UUID]:
     """The runs that get a ticket now, at most `room`, in the order in which they should start.
-    Counts them in `in_flight`."""
+    Counts them in `in_flight` and `turns`."""
     left: Sequence[Waiting] = list(waiting)
     chosen: list[UUID] = []
     while len(chosen) < room:
         left = [one for one in left if in_flight.has_room(one.claimant, limits)]
         if not left:
             break
-        first = min(left, key=lambda one: _rank(one, in_flight))
+        first = min(left, key=lambda one: _rank(one, in_flight, turns))
         chosen.append(first.run_id)
         in_flight.add(first.claimant)
+        turns.take(first.claimant)
         left = [one for one in left if one is not first]
     return chosen
 
 
-def _rank(one: Waiting, in_flight: InFlight) -> tuple[int, int, datetime, UUID]:
-    share = in_flight.groups[one.claimant.tenant, one.claimant.group]
-    return one.priority, share, one.since, one.run_id
+def _rank(one: Waiting, in_flight: InFlight, turns: Turns) -> tuple[int, int, int, datetime, UUID]:
+    group = one.claimant.tenant, one.claimant.group
+    return one.priority, in_flight.groups[group], turns.last.get(group, 0), one.since, one.run_id
 
 
 def _at(counts: Counter[K], limit: int | None) -> list[K]:

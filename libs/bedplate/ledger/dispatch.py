@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from bedplate.kernel.fairness import Claimant, InFlight, Limits, Waiting, full, share_out
+from bedplate.kernel.fairness import Claimant, InFlight, Limits, Turns, Waiting, full, share_out
 from bedplate.sql import Statements
 
 from .messages import Messages
@@ -61,6 +61,7 @@ class Dispatch:
         self._outbox = outbox
         self._messages = messages
         self._limits = limits
+        self._turns = Turns()
 
     @property
     def tickets_at_once(self) -> int:
@@ -96,7 +97,9 @@ class Dispatch:
             rows = await connection.fetch(
                 _sql["find_ready"], room, at_limit.tenants, at_limit.assistants, at_limit.users
             )
-            chosen = share_out([_waiting(row) for row in rows], in_flight, limits=limits, room=room)
+            waiting = [_waiting(row) for row in rows]
+            self._turns.keep(waiting)
+            chosen = share_out(waiting, in_flight, self._turns, limits=limits, room=room)
             given = await connection.fetch(
                 _sql["ticket_runs"], chosen, self._messages.ticket_subject
             )

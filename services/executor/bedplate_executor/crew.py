@@ -355,7 +355,8 @@ class Crew:
     async def _replace(self) -> None:
         # One at a time: what the one before has hired is old for the next.
         async with self._reloading:
-            old = list(self.workers)
+            # Without those that end already, which an earlier change has replaced.
+            old = [worker for worker in self.workers if not worker.is_retiring]
             try:
                 fresh = await self._new_process()
             except OSError:

@@ -31,7 +31,9 @@ class Link:
         return cls(reader, writer)
 
     def send(self, head: dict[str, Any], body: bytes = b"") -> None:
-        """Queue a frame; a gone peer is found by the reading side."""
+        """Queue a frame; a gone peer is found by the reading side, and so is our own `close`."""
+        if self._writer.is_closing():
+            return
         # asyncpg has UUIDs of its own, which orjson does not know.
         text = orjson.dumps(head, default=str)
         self._writer.write(_LENGTHS.pack(len(text), len(body)) + text + body)

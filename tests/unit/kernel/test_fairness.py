@@ -10,7 +10,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as some
 
-from bedplate.kernel.fairness import Claimant, InFlight, Limits, Waiting, full, share_out
+from bedplate.kernel.fairness import Claimant, InFlight, Limits, Turns, Waiting, full, share_out
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 ASSISTANTS = [UUID(int=number) for number in (1, 2)]
@@ -29,8 +29,10 @@ def shared(
     limits: Limits | None = None,
     room: int = 100,
     busy: InFlight | None = None,
+    turns: Turns | None = None,
 ) -> list[int]:
-    chosen = share_out(runs, busy or InFlight(), limits=limits or Limits(tickets=100), room=room)
+    limits = limits or Limits(tickets=100)
+    chosen = share_out(runs, busy or InFlight(), turns or Turns(), limits=limits, room=room)
     return [run_id.int for run_id in chosen]
 
 
@@ -44,6 +46,18 @@ def test_a_new_group_is_served_next_however_long_anothers_queue_is() -> None:
 def test_groups_take_turns() -> None:
     runs = [*(waiting(n, "a") for n in (1, 2, 3)), *(waiting(n, "b") for n in (11, 12, 13))]
     assert shared(runs, room=4) == [1, 11, 2, 12]
+
+
+def test_groups_take_turns_also_where_each_run_is_over_before_the_next_look() -> None:
+    turns = Turns()
+    left = [*(waiting(n, "crowd") for n in range(1, 20)), waiting(50, "late"), waiting(51, "later")]
+    begun: list[int] = []
+    for _ in range(5):
+        turns.keep(left)
+        begun += shared(left, room=1, turns=turns)
+        left = [one for one in left if one.run_id.int not in begun]
+    assert begun == [1, 50, 51, 2, 3]
+    assert turns.last.keys() == {("t", "crowd")}, "the others have nobody who waits"
 
 
 def test_a_lower_number_goes_first() -> None:
@@ -93,7 +107,7 @@ def test_no_limit_is_passed_and_no_room_is_left_that_somebody_could_have(
     runs: list[Waiting], limits: Limits, room: int
 ) -> None:
     busy = InFlight()
-    chosen = share_out(runs, busy, limits=limits, room=room)
+    chosen = share_out(runs, busy, Turns(), limits=limits, room=room)
     assert len(chosen) == len(set(chosen)) <= room
     got = [run.claimant for run in runs if run.run_id in chosen]
     for counted, limit in (
