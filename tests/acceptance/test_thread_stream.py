@@ -184,3 +184,22 @@ async def test_a_stream_ends_with_its_thread(
         await client.threads.delete(thread)
         async with asyncio.timeout(PATIENCE_S):
             assert [frame async for frame in frames] == []
+
+
+async def test_the_runs_of_a_cron_are_told_like_any_other(
+    http: httpx.AsyncClient, client: LangGraphClient, thread: str
+) -> None:
+    async with joined(http, thread) as frames:
+        cron: Any = await client.crons.create_for_thread(
+            thread, "noop", schedule="* * * * * *", input={"value": 7}
+        )
+        try:
+            seen = await up_to_done(frames, runs=2)
+        finally:
+            await client.crons.delete(cron["cron_id"])
+    values = [frame.data for frame in seen if frame.name == "values"]
+    assert len(values) >= 2 and all(each["value"] == 7 for each in values)
+    told = {frame.data["run_id"] for frame in seen if is_done(frame)}
+    runs: Any = await client.runs.list(thread)
+    assert told <= {run["run_id"] for run in runs if run["metadata"]["cron_id"] == cron["cron_id"]}
+    assert len(told) == 2
