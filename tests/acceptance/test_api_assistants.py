@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import httpx
@@ -228,6 +229,20 @@ async def test_every_version_is_kept_and_any_can_be_used_again(
     found = await client.assistants.get_versions(assistant_id, metadata={"l": 2})
     assert [row["version"] for row in found] == [2]
     assert await client.assistants.get_versions(assistant_id, metadata={"l": 9}) == []
+
+
+@pytest.mark.parametrize("nothing", [{}, {"name": None}, {"metadata": {}}, {"unknown": 1}])
+async def test_an_update_that_asks_for_nothing_changes_nothing(
+    client: LangGraphClient, http: httpx.AsyncClient, nothing: dict[str, Any]
+) -> None:
+    made = await client.assistants.create("noop", description="kept")
+    path = f"/assistants/{made['assistant_id']}"
+    answer = await http.patch(path, json=nothing)
+    assert (answer.status_code, answer.json()) == (200, made)
+    assert len(await client.assistants.get_versions(made["assistant_id"])) == 1
+    assert (await http.patch(f"/assistants/{uuid4()}", json=nothing)).status_code == 404
+    emptied = (await http.patch(path, json={"description": None, "config": {}})).json()
+    assert (emptied["version"], emptied["description"]) == (2, None)
 
 
 async def test_a_version_that_is_not_there_is_404(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -267,6 +268,29 @@ async def test_the_run_gets_headers_and_its_user(gateways: Any, guarded: Stack) 
         told = (await http.post("/runs/wait", json=body)).json()["value"]
     assert told["headers"] == {"x-flag": "up"}
     assert (told["langgraph_auth_user_id"], told["user_id"]) == ("alice", "alice")
+
+
+async def test_a_project_that_is_told_by_a_variable_alone_finds_its_own_packages(
+    stack: Stack, tmp_path: Path
+) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "told_by_variable.py").write_text(
+        "from starlette.applications import Starlette\napp = Starlette()\n"
+    )
+    whole = {
+        "graphs": {"agent": "./agent.py:graph"},
+        "dependencies": [str(tmp_path / "parts")],
+        "http": {"app": "told_by_variable:app", "mount_prefix": "/told"},
+    }
+    env = {"LANGGRAPH_CONFIG": json.dumps(whole), "BEDPLATE_GATEWAY_CONFIG": ""}
+    await asyncio.to_thread(stack.start_service, "gateway", replica=41, env=env)
+    try:
+        url = stack.url_of("gateway", replica=41)
+        assert url.endswith("/told")
+        async with opened(url) as http:
+            assert (await http.get("/info")).status_code == 200
+    finally:
+        await asyncio.to_thread(stack.stop_service, "gateway", replica=41)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.errors import InternalServerError
 
 from bedplate.devstack.errors import ConfigurationRefused
 from bedplate.devstack.stack import Stack
@@ -217,6 +218,24 @@ async def test_a_cron_is_asked_for_when_it_is_made_or_changed(
         await ranked.crons.delete(cron_id)
     told = [one for one in asked(project, None) if one["cron_id"] == cron_id]
     assert [one["run_metadata"]["settings"] for one in told] == [settings] * 2
+
+
+@pytest.mark.parametrize("how", [{"fails": 1}, {"settings": {"priority": 6}}])
+async def test_a_cron_that_nobody_can_rank_is_not_made_but_can_be_switched_off(
+    ranked: LangGraphClient, truth: Any, how: Any
+) -> None:
+    with pytest.raises(InternalServerError, match="priority handler") as refused:
+        await ranked.crons.create("noted", schedule="0 0 1 1 *", metadata=how)
+    assert refused.value.status_code == 503
+    assert await ranked.crons.search(metadata=how) == []
+    cron: Any = await ranked.crons.create(
+        "noted", schedule="0 0 1 1 *", metadata={"settings": {"priority": 3}}
+    )
+    changed: Any = await ranked.crons.update(cron["cron_id"], enabled=False, metadata=how)
+    assert changed["enabled"] is False
+    planned = "SELECT run_order ->> 'priority' FROM crons WHERE cron_id = $1"
+    assert await truth.fetchval(planned, UUID(cron["cron_id"])) == "3"
+    await ranked.crons.delete(cron["cron_id"])
 
 
 class Queue:

@@ -38,6 +38,16 @@ class AssistantUpdate(Form):
     name: str | None = None
     description: str | None = None
 
+    @property
+    def changes(self) -> bool:
+        """Whether anything is given. Null is nothing, but of a description it is its end."""
+        replaced = (self.graph_id, self.config, self.context, self.name)
+        return (
+            any(one is not None for one in replaced)
+            or bool(self.metadata)
+            or "description" in self.model_fields_set
+        )
+
 
 class AssistantFilter(Form):
     metadata: Object | None = None

@@ -157,10 +157,14 @@ class Assistants:
         return record["row"]
 
     async def update(self, name: str, form: AssistantUpdate, *, by: Access) -> str:
-        """The row of the next version."""
+        """The row of the next version; of this one when nothing is asked for."""
         assistant_id = await self.id_of(name)
+        # By the client, whatever the project's handler adds.
+        changes = form.changes
         form, found = await by.form(rules.ASSISTANTS_UPDATE, form, assistant_id=assistant_id)
         await by.object("assistant", assistant_id, found, missing=missing(name).message)
+        if not changes:
+            return await self.get(name)
         if form.graph_id is not None:
             await self._check_graph(form.graph_id)
         setup = setup_of(form.config, form.context)

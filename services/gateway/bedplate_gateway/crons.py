@@ -55,7 +55,8 @@ class Crons:
     async def create(
         self, given: Object, *, thread_id: UUID | None, request_id: str, by: Access
     ) -> bytes:
-        """The row. Raises `NotFound` (no such thread or assistant), `Unprocessable`, `Refused`."""
+        """The row. Raises `NotFound` (no such thread or assistant), `Unprocessable`, `Refused`,
+        `Unavailable`."""
         cron_id = uuid7()
         payload, _ = await _asked(rules.CRONS_CREATE, _known(given), cron_id, thread_id, by)
         if thread_id is not None:
@@ -75,14 +76,15 @@ class Crons:
             row = await self._rows.one("find_cron", self._tenant, cron_id)
             if row is None:
                 raise NotFound(CRON_MISSING, cron_id=str(cron_id))
+            before = CreateRun.model_validate_json(row["run_order"])
             plan = await self._plan(
                 cron_id,
                 _changed(from_json(row["payload"]), changes),
                 thread_id=row["thread_id"],
                 request_id=request_id,
                 by=by,
+                before=before,
             )
-            before = CreateRun.model_validate_json(row["run_order"])
             order = UpdateCron(
                 tenant=self._tenant,
                 cron_id=cron_id,
@@ -144,6 +146,7 @@ class Crons:
         thread_id: UUID | None,
         request_id: str,
         by: Access,
+        before: CreateRun | None = None,
     ) -> CronPlan:
         """Everything that can be checked here is: a cron must not fail at night for its form."""
         request = checked(CronRequest, payload)
@@ -159,7 +162,7 @@ class Crons:
         form = checked(RunCreate, {**payload, "on_completion": completed})
         order = self._runs.order(form, bare, thread_id=thread_id, request_id=request_id, by=by)
         asked = order.model_copy(update={"assistant_metadata": dumped(known.metadata)})
-        ranked = await self._runs.ranked(asked, cron_id=cron_id)
+        ranked = await self._runs.ranked(asked, cron_id=cron_id, before=before)
         return CronPlan(
             assistant_id=known.assistant_id,
             schedule=request.schedule,

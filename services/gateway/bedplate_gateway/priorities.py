@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from bedplate.bus.broker import Bus
 from bedplate.chassis.log import get_logger
 from bedplate.graphs.config import given_blocks
-from bedplate.kernel.errors import BedplateError
+from bedplate.kernel.errors import BedplateError, Unavailable
 from bedplate_proto import subjects
 from bedplate_proto.runs import AssignedPriorities, AssignPriorities, CreateRun, PriorityContext
 
@@ -23,6 +23,8 @@ log = get_logger()
 
 # More than a handler has: the executor's answer tells which of several has failed.
 _ASK_S_MAX = 4.0
+
+HANDLER_FAILED = "The project's priority handler did not answer for this cron: try again."
 
 
 def has_handler(config: Path | None, environ: Mapping[str, str]) -> bool:
@@ -42,9 +44,7 @@ class Priorities:
         self._bus = bus
         self._is_configured = is_configured
 
-    async def assigned(
-        self, orders: Sequence[CreateRun], *, cron_id: UUID | None = None
-    ) -> list[CreateRun]:
+    async def assigned(self, orders: Sequence[CreateRun]) -> list[CreateRun]:
         """The orders, in their order, with what the handler says of those whose thread has no
         settings."""
         if not self._is_configured:
@@ -52,7 +52,7 @@ class Priorities:
         asked = {
             number: context
             for number, order in enumerate(orders)
-            if (context := await self._context(order, cron_id)) is not None
+            if (context := await self._context(order, None)) is not None
         }
         settings = await self._ask(orders[0].tenant, list(asked.values())) if asked else []
         found = dict(zip(asked, settings, strict=False))
@@ -60,6 +60,24 @@ class Priorities:
             order if (one := found.get(number)) is None else order.model_copy(update=dict(one))
             for number, order in enumerate(orders)
         ]
+
+    async def of_cron(
+        self, order: CreateRun, cron_id: UUID, *, before: CreateRun | None
+    ) -> CreateRun:
+        """The order of a cron's runs, none of which would ask again: so where the handler fails it
+        keeps what it had `before`. Raises `Unavailable` when it had nothing."""
+        if not self._is_configured:
+            return order
+        context = await self._context(order, cron_id)
+        if context is None:
+            return order
+        told = next(iter(await self._ask(order.tenant, [context])), None)
+        if told is not None:
+            return order.model_copy(update=dict(told))
+        if before is None:
+            raise Unavailable(HANDLER_FAILED, cron_id=str(cron_id))
+        was = {"priority": before.priority, "fairness_group": before.fairness_group}
+        return order.model_copy(update=was)
 
     async def _ask(self, tenant: str, contexts: list[PriorityContext]) -> list[Any]:
         question = AssignPriorities(tenant=tenant, contexts=contexts)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from bedplate.backbone import BackboneSettings
 from bedplate.chassis.errors import ConfigurationError
-from bedplate.graphs.config import FILE_NAME, Blocks, import_paths_of, reference_of
+from bedplate.graphs.config import FILE_NAME, WHOLE, Blocks, import_paths_of, reference_of
 from bedplate.graphs.loading import NotLoadable, load, put_first
 from bedplate.kernel.errors import Refused
 
@@ -65,7 +65,8 @@ class Project:
         self._file = (Path.cwd() if file is None else file).absolute()
         if self._file.is_dir():
             self._file /= FILE_NAME
-        self._has_file = file is not None
+        # An image may bring the whole file as a variable instead.
+        self._has_document = file is not None or bool(os.environ.get(WHOLE, "").strip())
         self._paths: tuple[Path, ...] | None = None
 
     def loaded(self, key: str, text: str, made: Callable[[Any], T]) -> T:
@@ -88,7 +89,7 @@ class Project:
     def _import_paths(self) -> tuple[Path, ...]:
         if self._paths is None:
             folder = self._file.parent
-            self._paths = import_paths_of(self._file) if self._has_file else (folder,)
+            self._paths = import_paths_of(self._file) if self._has_document else (folder,)
             for name, value in self.blocks.env.items():
                 os.environ.setdefault(name, value)
             put_first(self._paths)

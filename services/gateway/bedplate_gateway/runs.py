@@ -143,10 +143,12 @@ class Runs:
         )
         return run_order(form, assistant, asked)
 
-    async def ranked(self, order: CreateRun, *, cron_id: UUID) -> CreateRun:
-        """The order of a cron's runs with what the project says of their priority."""
-        [ranked] = await self._priorities.assigned([order], cron_id=cron_id)
-        return ranked
+    async def ranked(
+        self, order: CreateRun, *, cron_id: UUID, before: CreateRun | None
+    ) -> CreateRun:
+        """The order of a cron's runs with what the project says of their priority. Raises
+        `Unavailable`."""
+        return await self._priorities.of_cron(order, cron_id, before=before)
 
     async def create(self, ready: Ready) -> bytes:
         """The row. Raises `NotFound` (no such thread), `Conflict` (busy, and told to reject)."""
