@@ -171,6 +171,18 @@ class AssignedPriorities(Message):
     settings: list[PrioritySettings | None]
 
 
+class CountSlots(Message):
+    """A question to every executor: how many runs can you hold?"""
+
+
+class Slots(Message):
+    """An executor's answer: runs that it holds, and how many more it would take now."""
+
+    tenant: str
+    held: int
+    free: int
+
+
 class CancelRun(Message):
     tenant: str
     thread_id: UUID

@@ -21,6 +21,8 @@ DEFAULT_PREFIX = "bedplate"
 class Kind(StrEnum):
     ORDER = "order"
     """Request-reply on core NATS, one consumer of a queue group answers."""
+    POLL = "poll"
+    """On core NATS, every consumer that is there answers."""
     FACT = "fact"
     """A CloudEvent in LIFECYCLE."""
     TICKET = "ticket"
@@ -99,6 +101,9 @@ SEARCH_ITEMS = _to_executor("search_items", items.SearchItems)
 LIST_NAMESPACES = _to_executor("list_namespaces", items.ListNamespaces)
 ASSIGN_PRIORITIES = _to_executor(
     "assign_priorities", runs.AssignPriorities, runs.AssignedPriorities
+)
+COUNT_SLOTS = Subject(
+    f"rpc.{EXECUTOR}.count_slots", Kind.POLL, runs.CountSlots, GATEWAY, (EXECUTOR,), runs.Slots
 )
 
 REGISTER_GRAPHS = Subject(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from langgraph_sdk.client import LangGraphClient
+
+from bedplate.testing.eventually import eventually
 
 
 @pytest.mark.parametrize("path", ["/ok", "/"])
@@ -35,8 +39,26 @@ async def test_metrics_come_in_both_forms(http: httpx.AsyncClient) -> None:
     assert 'bedplate_request_answered_seconds_count{method="GET",path="/ok"' in text.text
     counted = (await http.get("/metrics", params={"format": "json"})).json()
     assert counted["queue"]["n_pending"] >= 0
-    assert counted["workers"]["active"] == counted["queue"]["n_running"]
+    slots = counted["workers"]
+    assert slots["max"] == slots["active"] + slots["available"] > 0
     assert any(row["path"] == "/ok" for row in counted["api"]["http_requests_total"])
+
+
+async def test_a_run_that_is_held_takes_a_slot(
+    client: LangGraphClient, http: httpx.AsyncClient, journal: Any
+) -> None:
+    async def workers() -> dict[str, int]:
+        return (await http.get("/metrics", params={"format": "json"})).json()["workers"]
+
+    before = await workers()
+    thread_id = (await client.threads.create())["thread_id"]
+    given = {"seconds": 3600, "journal": journal.path}
+    run = await client.runs.create(thread_id, "sleeps", input=given)
+    await eventually(journal.firsts, equals=["sleeps"], within_s=10)
+    during = await workers()
+    assert during["max"] == before["max"]
+    assert during["active"] == before["active"] + 1
+    await client.runs.cancel(thread_id, run["run_id"], wait=True)
 
 
 async def test_docs_are_for_people(http: httpx.AsyncClient) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -18,6 +19,7 @@ import orjson
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js.api import Header
 
 from bedplate.kernel.errors import Refused, TooLarge, Unavailable
 from bedplate_proto.envelope import ERROR_HEADER, MESSAGE_BYTES_MAX, PARCEL_HEADER, Message
@@ -33,6 +35,8 @@ VERSION_MIN = (2, 12)
 CONNECT_S_MAX = 5.0
 ORDER_S_MAX = 5.0
 PUBLISH_S_MAX = 5.0
+
+_NOBODY_THERE = "503"
 
 
 class TooOld(Refused):
@@ -182,6 +186,30 @@ class Bus:
         if reply.headers and (kind := reply.headers.get(ERROR_HEADER)):
             raise error_from(kind, answer)
         return answer
+
+    async def poll(self, subject: Subject, message: Message, *, within_s: float) -> list[bytes]:
+        """Ask everybody; the answers that come within this time, none when nobody is there. Takes
+        all of it otherwise: nobody knows how many there are. Raises `Unavailable`."""
+        inbox = self.client.new_inbox()
+        answers: list[bytes] = []
+        try:
+            asked = await self.client.subscribe(inbox)
+            try:
+                body = message.model_dump_json().encode()
+                await self.client.publish(subject.at(self.prefix), body, reply=inbox)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(within_s):
+                        async for reply in asked.messages:
+                            told = reply.headers or {}
+                            if told.get(Header.STATUS) == _NOBODY_THERE:
+                                break
+                            if ERROR_HEADER not in told:
+                                answers.append(reply.data)
+            finally:
+                await asked.unsubscribe()
+        except (nats.errors.Error, OSError) as error:
+            raise Unavailable(f"nobody can be asked: {error}", retry_s=1.0) from error
+        return answers
 
     async def hint(self, subject: Subject, message: Message, **tokens: object) -> None:
         """Send what may be lost."""

@@ -46,6 +46,7 @@ log = structlog.get_logger()
 _START_S_MAX = 5.0
 # Orders under way when the service stops have this long.
 _STOP_S_MAX = 10.0
+_POLLED_AT_ONCE = 8
 
 Verb = Callable[[Any], Awaitable[Any]]
 
@@ -58,6 +59,14 @@ class Order:
     subject: Subject
     verb: Verb
     workers: int = 64
+
+
+@dataclass(frozen=True)
+class Poll:
+    """`verb` answers `subject` in every replica."""
+
+    subject: Subject
+    verb: Verb
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ class Hint:
     is_shared: bool = False
 
 
-Route = Order | Listen | Hint
+Route = Order | Poll | Listen | Hint
 
 
 class Served:
@@ -153,6 +162,12 @@ class Served:
                     no_reply=True,
                 )
                 subscribe(self._answering(subject, verb, workers=workers))
+            case Poll(subject, verb):
+                assert subject.kind is Kind.POLL, subject
+                subscribe = self._broker.subscriber(
+                    subject.everywhere(prefix), decoder=_whole, no_reply=True
+                )
+                subscribe(self._answering(subject, verb, workers=_POLLED_AT_ONCE))
             case Hint(subject, verb, is_shared):
                 subscribe = self._broker.subscriber(
                     subject.everywhere(prefix),
@@ -300,4 +315,4 @@ async def _whole(message: NatsMessage) -> NatsMessage:
     return message
 
 
-__all__ = ["Hint", "Listen", "Message", "Order", "Route", "Served"]
+__all__ = ["Hint", "Listen", "Message", "Order", "Poll", "Route", "Served"]

@@ -29,6 +29,7 @@ _TOKENS = {
 }
 _KINDS = {
     Kind.ORDER: "An order: request-reply on core NATS; one of the queue group answers.",
+    Kind.POLL: "A question to all: request-reply on core NATS; everybody who is there answers.",
     Kind.FACT: "A fact: a CloudEvent, kept by JetStream, at least once and in no order.",
     Kind.TICKET: "A ticket of a work queue: one consumer takes it.",
     Kind.EVENT: "A run's own events: newline-delimited JSON, one or more lines per message; a"
@@ -43,6 +44,7 @@ _ABOUT = (
     f" reference (`{envelope.PARCEL_HEADER}`)."
 )
 _ANYTHING = "json"
+_ANSWERED = (Kind.ORDER, Kind.POLL)
 
 
 def document(messages: Sequence[Model]) -> Document:
@@ -52,7 +54,7 @@ def document(messages: Sequence[Model]) -> Document:
     for subject in subjects.ALL:
         name = channel_name(subject)
         channels[name] = _channel(subject)
-        if subject.kind is Kind.ORDER:
+        if subject.kind in _ANSWERED:
             channels[f"{name}.reply"] = _reply_channel(subject)
         operations |= _operations(subject, name)
     return {
@@ -112,7 +114,7 @@ def _operations(subject: Subject, name: str) -> Document:
             ],
             "tags": [{"name": who}],
         }
-        if subject.kind is Kind.ORDER:
+        if subject.kind in _ANSWERED:
             operation["reply"] = {
                 "address": {"location": "$message.header#/reply"},
                 "channel": {"$ref": f"#/channels/{_escaped(name)}.reply"},

@@ -24,7 +24,7 @@ from bedplate.chassis.tasks import Tasks
 from bedplate.graphs.patience import is_passing
 from bedplate.ledger import Claimed, Ledger
 from bedplate_proto import subjects
-from bedplate_proto.runs import RunSignal, SchedulerPoke
+from bedplate_proto.runs import CountSlots, RunSignal, SchedulerPoke, Slots
 from bedplate_proto.threads import GraphDescription, RegisterGraphs
 
 from .crew import Crew, Unloadable
@@ -304,6 +304,13 @@ class Keeper:
         """Pass a question on to a worker that can answer."""
         worker = await self.crew.least_busy()
         return await worker.ask(verb, body, limit_s=QUESTION_S_MAX)
+
+    async def count_slots(self, _: CountSlots) -> Slots:
+        return Slots(
+            tenant=self._settings.tenant,
+            held=len(self.crew.held()),
+            free=self.crew.free_slots(),
+        )
 
     async def ready(self) -> str | None:
         if not self.crew.open_workers:

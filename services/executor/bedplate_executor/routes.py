@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from bedplate.bus.serving import Hint, Order, Route
+from bedplate.bus.serving import Hint, Order, Poll, Route
 from bedplate_proto import subjects
 from bedplate_proto.envelope import Message
 
@@ -35,7 +35,11 @@ def routes(keeper: Keeper) -> list[Route]:
     asked: list[Route] = [
         Order(subject, _passed_on(keeper, subject.rest.rsplit(".", 1)[-1])) for subject in QUESTIONS
     ]
-    return [*asked, Hint(subjects.RUN_SIGNAL, keeper.on_signal)]
+    return [
+        *asked,
+        Poll(subjects.COUNT_SLOTS, keeper.count_slots),
+        Hint(subjects.RUN_SIGNAL, keeper.on_signal),
+    ]
 
 
 def _passed_on(keeper: Keeper, verb: str) -> Callable[[Message], Awaitable[bytes]]:

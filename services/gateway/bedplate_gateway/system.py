@@ -8,11 +8,16 @@ from importlib.metadata import PackageNotFoundError, version
 from bedplate.bus.broker import Bus
 from bedplate.chassis.log import get_logger
 from bedplate.kernel.errors import Unavailable
+from bedplate_proto import subjects
+from bedplate_proto.runs import CountSlots, Slots
 
 from .forms import Object
 from .rows import Rows
 
 log = get_logger()
+
+# An executor that is there answers in a millisecond or two.
+_COUNT_S = 0.25
 
 
 class System:
@@ -72,6 +77,14 @@ class System:
             "pending_unblocked_runs_wait_time_max_secs": row["unblocked_s_max"],
             "pending_unblocked_runs_wait_time_med_secs": row["unblocked_s_median"],
         }
+
+    async def workers(self) -> Object:
+        """Runs that executors hold, and that they would take: of those who answer at once."""
+        told = await self._bus.poll(subjects.COUNT_SLOTS, CountSlots(), within_s=_COUNT_S)
+        every = [Slots.model_validate_json(one) for one in told]
+        own = [one for one in every if one.tenant == self._tenant]
+        active, available = sum(one.held for one in own), sum(one.free for one in own)
+        return {"max": active + available, "active": active, "available": available}
 
 
 def _version(package: str) -> str:

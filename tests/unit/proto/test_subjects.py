@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bedplate.bus.serving import Hint, Listen, Order
+from bedplate.bus.serving import Hint, Listen, Order, Poll
 from bedplate_proto import streams, subjects
 from bedplate_proto.envelope import Fact
 from bedplate_proto.streams import CONSUMERS, STREAMS
@@ -67,7 +67,7 @@ def test_a_subject_has_one_publisher_and_the_consumers_its_kind_allows(subject: 
     assert len(set(subject.consumers)) == len(subject.consumers)
     if subject.kind in (Kind.ORDER, Kind.TICKET):
         assert len(subject.consumers) == 1
-    if subject.kind is Kind.ORDER:
+    if subject.kind in (Kind.ORDER, Kind.POLL):
         assert subject.rest.startswith(f"rpc.{subject.consumers[0]}.")
     else:
         assert subject.answer is None
@@ -102,7 +102,7 @@ def test_a_consumer_reads_a_stream_that_holds_what_it_filters(consumer: streams.
 @pytest.mark.parametrize("service", DEPLOYED)
 def test_a_service_serves_what_the_table_says_and_nothing_else(service: str) -> None:
     routes = served(service)
-    kinds = {Kind.ORDER: Order, Kind.FACT: Listen, Kind.HINT: Hint}
+    kinds = {Kind.ORDER: Order, Kind.POLL: Poll, Kind.FACT: Listen, Kind.HINT: Hint}
     for route in routes:
         assert service in route.subject.consumers, f"{service} is no consumer of {route.subject}"
         assert isinstance(route, kinds[route.subject.kind])

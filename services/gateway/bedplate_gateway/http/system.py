@@ -69,9 +69,7 @@ class SystemPaths:
         form = choice_of(request, "format", default="prometheus", choices=("prometheus", "json"))
         if form == "prometheus":
             return Response(self._metrics.text(), headers={"content-type": _PROMETHEUS})
-        queue = await self._system.queue()
-        # How many slots the executors have is known to them alone.
-        workers = {"max": None, "active": queue["n_running"], "available": None}
+        queue, workers = await self._system.queue(), await self._system.workers()
         api = {"http_requests_total": self._answered.totals()}
         return json_answer(dumped({"queue": queue, "workers": workers, "api": api}))
 
