@@ -63,8 +63,8 @@ class RunEvent(Message):
 
     `n` counts the events of the *thread*, over all its runs, without holes (a crash that lost the
     broker's data may skip ahead, never back). `event` is the name an SSE client sees. The last
-    event of a run is `end`, whose data is `{"status", "graph", "waits", "finished_at", "error",
-    "values"}`; SSE clients see the connection close instead.
+    event of a run is `end`, whose data is `{"status", "graph", "waits", "finished_at", "values_n",
+    "error", "values"}`; SSE clients see the connection close instead.
     """
 
     n: int = Field(
@@ -84,6 +84,11 @@ class RunEnd(Message):
     graph: str | None
     waits: bool
     finished_at: str | None = Field(description="As the run's row says; null: the row is gone.")
+    values_n: int | None = Field(
+        default=None,
+        description="`n` of the `values` event that tells the last values, where they are long;"
+        " `values` is null then.",
+    )
     error: dict[str, Any] | None
     values: Any
 

@@ -56,20 +56,26 @@ def end_of(
     finished_at: datetime | None,
     graph: str | None = None,
     waits: bool = False,
+    values_n: int | None = None,
 ) -> bytes:
-    """Data of the `end` event: `{"status", "graph", "waits", "finished_at", "error", "values"}`, in
-    this order.
+    """Data of the `end` event: `{"status", "graph", "waits", "finished_at", "values_n", "error",
+    "values"}`, in this order.
 
-    `error` and `values` are JSON. `graph` is the graph's id, None for a run that never started;
-    `waits`: something is left to do in the thread (an interrupt, a breakpoint). `finished_at` is
-    that of the run's row: whoever tells of the end from the row tells the same instant. None: the
-    row is gone.
+    `error` and `values` are JSON. `values_n` is the number of the `values` event that tells the
+    values, where they are too long to be told twice; then `values` is None. `graph` is the graph's
+    id, None for a run that never started; `waits`: something is left to do in the thread (an
+    interrupt, a breakpoint). `finished_at` is that of the run's row: whoever tells of the end from
+    the row tells the same instant. None: the row is gone.
     """
-    return b'{"status":"%b","graph":%b,"waits":%b,"finished_at":%b,"error":%b,"values":%b}' % (
+    return (
+        b'{"status":"%b","graph":%b,"waits":%b,"finished_at":%b,"values_n":%b,'
+        b'"error":%b,"values":%b}'
+    ) % (
         status.encode(),
         orjson.dumps(graph),
         b"true" if waits else b"false",
         orjson.dumps(None if finished_at is None else finished_at.isoformat()),
+        orjson.dumps(values_n),
         b"null" if error is None else error,
         b"null" if values is None else values,
     )

@@ -96,6 +96,7 @@ class Messages:
             graph=None,
             waits=False,
             finished_at=None if finished_at is None else finished_at.isoformat(),
+            values_n=None,
             error=None,
             values=None,
         )

@@ -33,9 +33,9 @@ from bedplate.kernel.errors import BedplateError, Fenced, Unavailable
 from bedplate.kernel.run import Ending
 from bedplate.ledger import Claimed, Ledger, Outcome
 from bedplate_proto.subjects import RunAddress
-from bedplate_proto.vocabulary import EventName, ThreadStatus
+from bedplate_proto.vocabulary import EventName, StreamMode, ThreadStatus
 
-from .closing import Closing
+from .closing import Closing, Told
 from .keeping import Saver
 from .watchdog import current_run
 from .work import Work, work_of
@@ -97,6 +97,7 @@ class Attempt:
         self._graph_task: asyncio.Task[BaseException | None] | None = None
         self._limit = asyncio.timeout(None)
         self._webhook: str | None = None
+        self._told: Told | None = None
         self._stop: Stop | None = None if claimed.cancel is None else Stop(claimed.cancel.value)
         self._events = EventWriter(
             tools.bus,
@@ -169,7 +170,7 @@ class Attempt:
             self._events.put(EventName.ERROR, outcome.error.encode())
         # From here on we finish even if this task is cancelled: the graph's work is done.
         closing = Closing(self.claimed, self._tools.ledger, self._tools.bus, self._events)
-        closed = closing.close(outcome, answer, webhook=self._webhook)
+        closed = closing.close(outcome, answer, told=self._told, webhook=self._webhook)
         await uncancelled(closed, limit_s=FINISH_S)
 
     async def _outcome(self) -> tuple[Outcome, bytes | None]:
@@ -265,6 +266,8 @@ class Attempt:
         try:
             async for event in stream:
                 self._events.put(event.event, event.data)
+                if event.event == StreamMode.VALUES:
+                    self._told = Told(self._events.n, event.data)
                 await self._events.room()
         except asyncio.CancelledError as error:
             task = asyncio.current_task()

@@ -4,7 +4,7 @@ whoever waits is told."""
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -24,6 +24,16 @@ log = structlog.get_logger()
 # What was streamed must be with the broker before the run is over; a broker away for longer costs
 # the reader the tail of the stream (it gets the values from the row), not the run its end.
 EVENTS_DRAIN_S = 15.0
+# Values up to here are told again in the `end` event: who comes late needs to read nothing else.
+_REPEATED_BYTES_MAX = 16_384
+
+
+@dataclass(frozen=True)
+class Told:
+    """A `values` event of the run: its number and its data."""
+
+    n: int
+    data: bytes
 
 
 class Closing:
@@ -35,8 +45,10 @@ class Closing:
         self._bus = bus
         self._events = events
 
-    async def close(self, outcome: Outcome, answer: bytes | None, *, webhook: str | None) -> None:
-        """`answer`: the values that waiters get."""
+    async def close(
+        self, outcome: Outcome, answer: bytes | None, *, told: Told | None, webhook: str | None
+    ) -> None:
+        """`answer`: the values that waiters get; `told`: the newest that readers have got."""
         await self._drained()
         claimed = self._claimed
         about = Finish(
@@ -53,13 +65,15 @@ class Closing:
         match await self._patiently(about, outcome):
             case Applied(finished_at) as applied:
                 error = None if outcome.error is None else outcome.error.encode()
+                values_n = _told_n(answer, told)
                 end = end_of(
                     _status_of(outcome.ending),
                     error=error,
-                    values=answer,
+                    values=answer if values_n is None else None,
                     finished_at=finished_at,
                     graph=claimed.graph_id,
                     waits=outcome.thread_status is ThreadStatus.INTERRUPTED,
+                    values_n=values_n,
                 )
                 self._events.put(EventName.END, end)
                 await self._tell(applied, has_webhook=webhook is not None)
@@ -98,6 +112,13 @@ class Closing:
                 log.warning("finish.delayed", why=type(error).__name__)
             await asyncio.sleep(delay_s)
             delay_s = min(1.0, delay_s * 2)
+
+
+def _told_n(answer: bytes | None, told: Told | None) -> int | None:
+    """The event that tells the answer, if it is too long to be told twice."""
+    if answer is None or told is None or len(answer) <= _REPEATED_BYTES_MAX:
+        return None
+    return told.n if told.data == answer else None
 
 
 def _status_of(ending: Ending) -> str:

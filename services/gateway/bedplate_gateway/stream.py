@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bedplate.bus.event_line import Event, position_of
@@ -187,6 +187,7 @@ class Streams:
 
     async def _result(self, following: Following) -> Chunks:
         yield KEEP_ALIVE
+        newest: Event | None = None
         async for part in following.parts():
             match part:
                 case Pause.SILENCE:
@@ -196,10 +197,12 @@ class Streams:
                 case Pause.LOST:
                     ending = await self._runs.ending(following.address.run_id)
                     yield await self._body(ending, following.address)
-                case events if events[-1].name == EventName.END:
-                    yield await self._body(ending_of(events[-1].data), following.address)
-                case _:
-                    pass
+                case events:
+                    told = [event for event in events if event.name == StreamMode.VALUES]
+                    newest = told[-1] if told else newest
+                    if events[-1].name == EventName.END:
+                        ending = _with_values(ending_of(events[-1].data), newest)
+                        yield await self._body(ending, following.address)
 
     async def _stopped(self, following: Following) -> Chunks:
         yield KEEP_ALIVE
@@ -230,6 +233,13 @@ class Streams:
 
     def _told(self, found: Found, body: bytes) -> RunFlow:
         return RunFlow(address=found.address, chunks=_once(body), close=_nothing)
+
+
+def _with_values(ending: Ending, told: Event | None) -> Ending:
+    """With the values that the end does not repeat, if they were heard."""
+    if told is None or told.n != ending.values_n:
+        return ending
+    return replace(ending, values=told.data)
 
 
 async def _once(body: bytes) -> Chunks:
