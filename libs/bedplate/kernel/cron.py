@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
@@ -115,6 +116,12 @@ class Schedule:
 
     def _offset(self, at: datetime) -> timedelta:
         return at.astimezone(self._zone).utcoffset() or timedelta()
+
+
+@lru_cache(maxsize=1024)
+def schedule_of(text: str, timezone: str | None) -> Schedule:
+    """Read once: most crons of a server share a few schedules. Raises `Refused`."""
+    return Schedule(text, timezone)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from bedplate_proto.crons import (
 )
 from bedplate_proto.runs import CreateRun
 
-from .admissions import NOT_FOUND_MESSAGE, Admissions, Admitted
+from .admissions import NOT_FOUND_MESSAGE, Admissions, Admitted, Written
 
 _sql = Statements("bedplate.ledger")
 
@@ -87,6 +87,8 @@ class Orphaned:
     """The cron is removed: its assistant is gone."""
 
 
+Ended = Fired | Orphaned
+Decide = Callable[[Firing], Decided]
 FindAssistant = Callable[[Any, str, UUID], Awaitable[AssistantNow | None]]
 """Assistants are the gateway's: reads one on a given connection, in its transaction."""
 
@@ -144,36 +146,64 @@ class Crons:
         )
 
     async def find_due(self, now: datetime, *, limit: int) -> list[Due]:
-        rows = await self._pool.fetch(_sql["find_due_crons"], now, limit)
-        return [
-            Due(row["cron_id"], row["tenant"], row["thread_id"], row["next_run_at"]) for row in rows
-        ]
+        return [_due(row) for row in await self._pool.fetch(_sql["find_due_crons"], now, limit)]
 
-    async def fire(self, due: Due, decide: Callable[[Firing], Decided]) -> Fired | Orphaned | None:
-        """End the slot: its run and the cron's next time, in one transaction. None: somebody else
-        has, or is about to."""
+    async def fire(self, due: Sequence[Due], decide: Decide) -> list[tuple[Due, Ended]]:
+        """End these slots: their runs and the crons' next times, in one transaction as far as
+        nobody is at them. Left out are those that somebody else has ended, or is about to."""
+        ended = await self._fire(due, decide)
+        done = {one.cron_id for one, _ in ended}
+        for one in due:
+            if one.thread_id is not None and one.cron_id not in done:
+                # Somebody is at its thread, and holds it for a moment.
+                ended += await self._fire([one], decide, waits=True)
+        return ended
+
+    async def _fire(
+        self, due: Sequence[Due], decide: Decide, *, waits: bool = False
+    ) -> list[tuple[Due, Ended]]:
+        ended: list[tuple[Due, Ended]] = []
+        written: list[tuple[Due, CreateRun, Written]] = []
+        moved: dict[UUID, datetime | None] = {}
+        assistants: dict[tuple[str, UUID], AssistantNow | None] = {}
         async with self._pool.acquire() as connection, connection.transaction():
-            if due.thread_id is not None:
-                # Before the cron's row: a thread that is being deleted takes its crons along.
-                await connection.fetchval(_sql["lock_thread"], due.thread_id, due.tenant)
-            row = await connection.fetchrow(_sql["lock_cron"], due.cron_id, due.due_at)
-            if row is None:
-                return None
-            assistant = await self._find_assistant(connection, due.tenant, row["assistant_id"])
-            if assistant is None:
-                await connection.execute(_sql["delete_cron"], due.cron_id, due.tenant)
-                return Orphaned()
-            decided = decide(_firing(row, assistant))
-            await connection.execute(_sql["move_cron"], due.cron_id, decided.next_at)
-            if decided.order is None:
-                return Fired(None)
-            try:
-                # What refuses the run must not undo the end of the slot.
-                async with connection.transaction():
-                    written = await self._admissions.write(decided.order, connection)
-            except (Refused, NotFound, Conflict) as refused:
-                return Fired(decided.order, refused=refused)
-        return Fired(decided.order, await self._admissions.settle(written))
+            if waits:
+                await connection.fetchval(_sql["lock_thread"], due[0].thread_id, due[0].tenant)
+            for row in await connection.fetch(_sql["lock_due_crons"], *_columns(due)):
+                one = _due(row)
+                key = (one.tenant, row["assistant_id"])
+                if key not in assistants:
+                    assistants[key] = await self._find_assistant(connection, *key)
+                if (assistant := assistants[key]) is None:
+                    await connection.execute(_sql["delete_cron"], one.cron_id, one.tenant)
+                    ended.append((one, Orphaned()))
+                    continue
+                decided = decide(_firing(row, assistant))
+                moved[one.cron_id] = decided.next_at
+                if decided.order is None:
+                    ended.append((one, Fired(None)))
+                    continue
+                try:
+                    # What refuses the run must not undo the end of the slot.
+                    async with connection.transaction():
+                        run = await self._admissions.write(decided.order, connection)
+                except (Refused, NotFound, Conflict) as refused:
+                    ended.append((one, Fired(decided.order, refused=refused)))
+                else:
+                    written.append((one, decided.order, run))
+            await connection.execute(_sql["move_crons"], list(moved), list(moved.values()))
+        for one, order, run in written:
+            ended.append((one, Fired(order, await self._admissions.settle(run))))
+        return ended
+
+
+def _columns(due: Sequence[Due]) -> tuple[Any, ...]:
+    threads = [one.thread_id for one in due if one.thread_id is not None]
+    return [one.cron_id for one in due], [one.due_at for one in due], threads
+
+
+def _due(row: Any) -> Due:
+    return Due(row["cron_id"], row["tenant"], row["thread_id"], row["next_run_at"])
 
 
 def _firing(row: Any, assistant: AssistantNow) -> Firing:

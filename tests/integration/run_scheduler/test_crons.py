@@ -18,6 +18,7 @@ from bedplate.chassis.metrics import Metrics
 from bedplate.kernel.errors import Conflict, NotFound
 from bedplate.ledger import Admissions, Admitted
 from bedplate.ledger import Crons as Kept
+from bedplate.testing.eventually import eventually
 from bedplate_proto.crons import (
     CreateCron,
     CronPlan,
@@ -119,6 +120,10 @@ class Shift:
         rows = await self.desk.backbone.pool.fetch("SELECT * FROM runs ORDER BY position")
         return [dict(row) for row in rows]
 
+    async def places(self) -> list[UUID]:
+        """The threads of all runs."""
+        return [run["thread_id"] for run in await self.runs()]
+
     async def thread(self) -> UUID:
         thread_id = uuid4()
         await self.desk.backbone.pool.execute(
@@ -168,6 +173,34 @@ async def test_a_slot_is_fired_once_with_two_schedulers(shift: Shift) -> None:
     assert {moment.second % 10 for moment in fired} == {0}
     of_cron = [orjson.loads(run["metadata"])["cron_id"] for run in await shift.runs()]
     assert sorted(of_cron) == sorted(cron["cron_id"] for cron in crons for _ in range(6))
+
+
+async def test_hundreds_that_are_due_at_once_are_fired_once_each(shift: Shift) -> None:
+    """More than one look finds, with two schedulers, and some on the same thread."""
+    threads = [await shift.thread() for _ in range(20)]
+    crons = [await shift.create("0 * * * *") for _ in range(300)]
+    crons += [await shift.create("0 * * * *", thread_id=threads[n % 20]) for n in range(60)]
+    set_to(shift, at("2026-01-01 01:00"))
+    await shift.tick()
+    of_cron = [orjson.loads(run["metadata"])["cron_id"] for run in await shift.runs()]
+    assert sorted(of_cron) == sorted(cron["cron_id"] for cron in crons)
+    assert len(shift.told) == len(crons)
+
+
+async def test_a_cron_whose_thread_somebody_is_at_waits_and_holds_up_no_other(
+    shift: Shift,
+) -> None:
+    busy, free = await shift.thread(), await shift.thread()
+    for thread_id in (busy, free):
+        await shift.create("0 * * * *", thread_id=thread_id)
+    set_to(shift, at("2026-01-01 01:00"))
+    async with shift.desk.backbone.pool.acquire() as connection:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM threads WHERE thread_id = $1 FOR UPDATE", busy)
+            firing = asyncio.create_task(shift.tick())
+            await eventually(lambda: shift.places(), equals=[free], within_s=10)
+        await firing
+    assert set(await shift.places()) == {busy, free}
 
 
 async def test_a_daily_cron_fires_once_a_day_when_the_clock_jumps(shift: Shift) -> None:
