@@ -274,6 +274,7 @@ async def test_what_was_forgotten_for_dead_can_write_nothing(
         lambda: told(twins, "runs_held", replica=replica), equals=0.0, within_s=PATIENCE_S
     )
     assert is_alive(keeper) and is_alive(zombie)
+    assert "worker.recycled" not in log.read_text(), "its graph has heeded its cancellation"
 
     assert await run.row() == {"status": "success", "attempt": 2, "failures": 1}
     checkpoints = await written(run)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, TypedDict
 
 from approvals import approval
@@ -46,6 +48,40 @@ async def factory_runtime(
         yield _telling("factory_runtime", told)
     finally:
         note(journal, "exit", runtime.access_context)
+
+
+@asynccontextmanager
+async def factory_refuses(config: RunnableConfig) -> AsyncGenerator[Any]:
+    """Ignores its cancellation at its beginning or at its end, as the configurable says; else it
+    tells the graph of its task and of its context."""
+    configurable = config.get("configurable", {})
+    journal, where = configurable.get("journal"), configurable.get("refuses")
+    task, _ = asyncio.current_task(), _seen.set("by the graph")
+    if where == "beginning":
+        await _refuse(journal)
+    yield _seeing()
+    note(journal, "same" if asyncio.current_task() is task else "other")
+    if where == "end":
+        await _refuse(journal)
+
+
+_seen: ContextVar[str] = ContextVar("seen", default="by nobody")
+
+
+def _seeing() -> Any:
+    async def see(state: Told) -> Told:
+        return {"value": _seen.get()}
+
+    return StateGraph(Told).add_node(see).add_edge(START, "see").compile(name="seeing")
+
+
+async def _refuse(journal: str | None) -> None:
+    note(journal, "refuses", os.getpid())
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            note(journal, "ignored", os.getpid())
 
 
 def sync_factory() -> Any:

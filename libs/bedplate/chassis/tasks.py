@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -51,12 +52,15 @@ class Tasks:
     def count(self) -> int:
         return len(self._running)
 
-    def start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Run `work` in a task of its own; `RuntimeError` once drained."""
+    def start(
+        self, work: Coroutine[Any, Any, T], name: str, *, context: Context | None = None
+    ) -> asyncio.Task[T]:
+        """Run `work` in a task of its own; `RuntimeError` once drained. No `context`: a copy of
+        the caller's."""
         if self._is_closed:
             work.close()
             raise RuntimeError(f"{self._name} is drained: {name} cannot be started any more")
-        task = asyncio.create_task(work, name=f"{self._name}:{name}")
+        task = asyncio.create_task(work, name=f"{self._name}:{name}", context=context)
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -9,7 +9,8 @@ refused (`Fenced`) and it stops without a word.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -36,6 +37,7 @@ from bedplate_proto.subjects import RunAddress
 from bedplate_proto.vocabulary import EventName, StreamMode, ThreadStatus
 
 from .closing import Closing, Told
+from .holding import Held, Opening
 from .keeping import Saver
 from .watchdog import current_run
 from .work import Work, work_of
@@ -78,7 +80,8 @@ class Tools:
     ledger: Ledger
     bus: Bus
     graphs: Tasks
-    """Owns the graphs' tasks: one that ignores its cancellation must not die with its attempt's."""
+    """Owns the graphs' tasks, and their factories': one that ignores its cancellation must not die
+    with its attempt's."""
     run_s_max: float
     cancel_s: float
     lease_s: float
@@ -94,6 +97,7 @@ class Attempt:
         self._saver = tools.saver.with_fence(fence, is_blank=claimed.is_blank)
         self._store = fenced_store(tools.store, fence)
         self._control = RunControl()
+        self._held: Held | None = None
         self._graph_task: asyncio.Task[BaseException | None] | None = None
         self._limit = asyncio.timeout(None)
         self._webhook: str | None = None
@@ -138,8 +142,9 @@ class Attempt:
 
     @property
     def has_left_task(self) -> bool:
-        """The graph's task did not heed its cancellation."""
-        return self._graph_task is not None and not self._graph_task.done()
+        """The graph's task, or its factory's, did not heed its cancellation."""
+        is_at_work = self._graph_task is not None and not self._graph_task.done()
+        return is_at_work or (self._held is not None and not self._held.is_gone)
 
     def stop(self, why: Stop) -> None:
         """Cancel the graph. A rollback overrides an interrupt, being superseded overrides both."""
@@ -149,8 +154,9 @@ class Attempt:
         now = asyncio.get_running_loop().time()
         if self._graph_task is None:
             self._hurry(now)  # its factory is at work, or nothing is yet
-        elif not self._graph_task.done():
+        else:
             self._graph_task.cancel()
+            # Also when it is done: then its factory closes what it has opened.
             self._hurry(now + self._tools.cancel_s)
 
     def _hurry(self, until: float) -> None:
@@ -181,18 +187,25 @@ class Attempt:
             self._webhook = work.webhook
             if work.durability == "async":
                 self._saver = self._saver.deferring()
-            async with AsyncExitStack() as stack:
-                graph = await self._opened(stack, work)
-                return await self._lived(graph, work)
+            return await self._lived_and_closed(work)
         except (Fenced, Released, Unavailable):
             raise
         except Exception as error:
             # An input that no graph takes, or a factory that fails: trying again would not help.
             return self._failed(error)
 
-    async def _opened(self, stack: AsyncExitStack, work: Work) -> AnyGraph | None:
-        """The graph, also when its factory takes long; None when the run was stopped meanwhile."""
-        opened = self._tools.registry.open(
+    async def _lived_and_closed(self, work: Work) -> tuple[Outcome, bytes | None]:
+        self._held = held = Held(self._opening(work), self._tools.graphs)
+        limit_s = self._tools.cancel_s
+        try:
+            ended = await self._lived(await self._opened(held), work)
+            limit_s = self._tools.run_s_max
+        finally:
+            await self._closed(held, limit_s=limit_s)
+        return ended
+
+    def _opening(self, work: Work) -> Opening:
+        return self._tools.registry.open(
             self.claimed.graph_id,
             config=work.config,
             access="threads.create_run",
@@ -201,22 +214,51 @@ class Attempt:
             store=self._store,
             checkpointer=self._saver,
         )
+
+    async def _opened(self, held: Held) -> tuple[AnyGraph, Context] | None:
+        """The graph, also when its factory takes long; None when the run was stopped meanwhile."""
         # One that was stopped before it began is opened for its state alone.
         limit_s = self._tools.run_s_max if self._stop is None else self._tools.cancel_s
         try:
             async with asyncio.timeout(limit_s) as self._limit:
-                return await stack.enter_async_context(opened)
+                return await held.opened()
         except TimeoutError:
-            if self._limit.expired() and self._stop is not None:
-                return None
-            raise
+            if not self._limit.expired():
+                raise
+            is_late = self._stop is None
+            await self._cut_off(held)
+            if is_late:
+                raise self._timed_out() from None
+            return None
 
-    async def _lived(self, graph: AnyGraph | None, work: Work) -> tuple[Outcome, bytes | None]:
-        if graph is None:
-            failure, stream = None, None
-        else:
+    async def _closed(self, held: Held, *, limit_s: float) -> None:
+        """What the factory does at the end is the project's code as well. Raises what it raises."""
+        if self._stop is not None:
+            limit_s = self._tools.cancel_s
+        try:
+            async with asyncio.timeout(limit_s) as self._limit:
+                await held.closed()
+        except TimeoutError:
+            if not self._limit.expired():
+                raise
+            await self._cut_off(held)
+
+    async def _cut_off(self, held: Held) -> None:
+        await held.cut_off(cancel_s=self._tools.cancel_s)
+        if not held.is_gone:
+            log.warning("graph.left_behind", waited_s=self._tools.cancel_s)
+
+    def _timed_out(self) -> RunTimedOut:
+        return RunTimedOut(f"the run took longer than {self._tools.run_s_max:g} s")
+
+    async def _lived(
+        self, opened: tuple[AnyGraph, Context] | None, work: Work
+    ) -> tuple[Outcome, bytes | None]:
+        graph, failure, stream = None, None, None
+        if opened is not None:
+            graph, context = opened
             stream = work.stream(graph, control=self._control)
-            failure = await self._ran(stream)
+            failure = await self._ran(stream, context)
         if self._stop is Stop.SUPERSEDED or isinstance(failure, Fenced):
             raise Fenced("the attempt was told to stop")
         if isinstance(failure, GraphDrained):
@@ -227,11 +269,13 @@ class Attempt:
             return await self._rolled_back()
         return await self._settled(stream, graph, work, failure)
 
-    async def _ran(self, stream: RunStream) -> BaseException | None:
+    async def _ran(self, stream: RunStream, context: Context) -> BaseException | None:
         """Stream the graph; how it failed, as a value. Only our own cancellation stays one."""
         if self._stop is not None:
             return None
-        task = self._graph_task = self._tools.graphs.start(self._forward(stream), "graph")
+        task = self._graph_task = self._tools.graphs.start(
+            self._forward(stream), "graph", context=context
+        )
         is_late = False
         try:
             async with asyncio.timeout(self._tools.run_s_max) as self._limit:
@@ -245,10 +289,12 @@ class Attempt:
                 # Its writes are refused once the run is over; its thread or task is lost to us.
                 log.warning("graph.left_behind", waited_s=self._tools.cancel_s)
         except asyncio.CancelledError:
+            # Superseded, as its first refused event says: that alone leaves nothing behind.
             task.cancel()
+            await asyncio.wait([task], timeout=self._tools.cancel_s)
             raise
         if is_late:
-            return RunTimedOut(f"the run took longer than {self._tools.run_s_max:g} s")
+            return self._timed_out()
         return task.result() if task.done() and not task.cancelled() else None
 
     async def _forward(self, stream: RunStream) -> BaseException | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from bedplate.testing.eventually import eventually
 PATIENCE_S = 60.0
 FOREVER_S = 3600
 RECYCLE_S = 6.0
+OF_THE_FIRST_RUN = "journal-1"
 CODE = pytest.mark.parametrize(("graph", "word"), [("stubborn", "stubborn"), ("grinds", "grinds")])
 
 
@@ -99,6 +101,36 @@ async def test_what_does_not_end_in_time_is_handed_over_and_costs_no_failure(api
         assert (await run.values())["log"] == list(range(1, steps + 1))
         assert run.journal.last_pid() != pid
     assert moving.journal.firsts() == [str(n) for n in range(1, 201)], "no step was done twice"
+
+
+async def test_a_factory_that_does_not_stop_costs_its_worker_and_not_the_end_of_its_run(
+    api: Any, tmp_path: Path
+) -> None:
+    """At its beginning, and at its end, when the graph's work is done."""
+    given = {"journal": str(tmp_path / OF_THE_FIRST_RUN)}
+    begun, done = [
+        await api.start("factory_refuses", {}, config={"configurable": {**given, "refuses": where}})
+        for where in ("beginning", "end")
+    ]
+    journal = begun.journal
+    await eventually(lambda: journal.firsts().count("refuses"), equals=2, within_s=PATIENCE_S)
+    pid = journal.last_pid()
+    for run in (begun, done):
+        await api.client.runs.cancel(run.thread_id, run.run_id)
+    assert (await begun.ended(10), await done.ended(10)) == ("interrupted", "success")
+    assert "ignored" in journal.firsts()
+    await eventually(lambda: is_gone(pid), within_s=PATIENCE_S)
+    await other_than(api, pid)
+
+
+async def test_a_factory_opens_and_closes_in_one_task_and_its_context_is_the_graphs(
+    api: Any, tmp_path: Path
+) -> None:
+    given = {"journal": str(tmp_path / OF_THE_FIRST_RUN)}
+    run = await api.start("factory_refuses", {}, config={"configurable": given})
+    assert await run.ended() == "success"
+    assert (await run.values())["value"] == "by the graph"
+    assert run.journal.firsts() == ["same"]
 
 
 async def test_code_that_ends_soon_after_its_run_costs_nothing(api: Any) -> None:
