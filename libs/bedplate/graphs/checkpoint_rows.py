@@ -176,14 +176,13 @@ def encode_checkpoint(
     blobs: list[BlobRow] = []
     blob_channels: set[str] = set()
     for channel, value in checkpoint["channel_values"].items():
-        is_snapshot = isinstance(value, _DeltaSnapshot)
-        if is_snapshot or hides_values or not is_inline(value):
+        if is_snapshot(value) or hides_values or not is_inline(value):
             blob_channels.add(channel)
             if channel in new_versions:
                 type_, blob = dump(serde, channel, value)
                 version = str(new_versions[channel])
                 blobs.append(BlobRow(thread_id, checkpoint_ns, channel, version, type_, blob))
-            if is_snapshot:
+            if is_snapshot(value):
                 inline[channel] = True
         else:
             inline[channel] = value
@@ -196,6 +195,11 @@ def encode_checkpoint(
         json_text(scrubbed_metadata(config, metadata), "the checkpoint's metadata"),
     )
     return row, tuple(blobs), blob_channels
+
+
+def is_snapshot(value: Any) -> bool:
+    """Whether a channel's value is that of a DeltaChannel, stored whole."""
+    return isinstance(value, _DeltaSnapshot)
 
 
 def encode_writes(

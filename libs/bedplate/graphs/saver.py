@@ -54,6 +54,7 @@ from .home_loop import HomeLoop
 from .newest import Newest
 from .patience import Patience
 from .serde import strict_serde
+from .snapshots import Snapshots
 
 T = TypeVar("T")
 
@@ -98,7 +99,11 @@ class PostgresSaver(BlockingSaver):
 
     async def settled(self) -> None:
         """Returns when all that was put is committed. Raises `Fenced`, `Refused`, `Unavailable`."""
-        await self._home.run(self._backlog.settled())
+        await self._home.run(self._settled())
+
+    async def _settled(self) -> None:
+        await self._backlog.settled()
+        await self._snapshots.thin(self._patience)
 
     def _guard(self, fence: Fence | None, *, is_blank: bool = False) -> None:
         self._fence = fence
@@ -106,6 +111,7 @@ class PostgresSaver(BlockingSaver):
         self._newest = Newest(is_blank=is_blank) if is_attempt else None
         self._backlog = Backlog(self._committer, self._newest)
         self._run_id = str(fence.run_id) if is_attempt else None
+        self._snapshots = Snapshots()
         # Checkpoints that other runs made: what this run writes onto them can be taken back.
         self._foreign: set[tuple[str, str, str]] = set()
 
@@ -253,6 +259,7 @@ class PostgresSaver(BlockingSaver):
         entry = Entry(self._fence, checkpoint=row, blobs=blobs)
         versions = dict(checkpoint["channel_versions"])
         await self._home.run(self._backlog.store(entry, versions, blob_channels))
+        self._snapshots.saw(config, checkpoint)
         return config_of(row.thread_id, row.checkpoint_ns, row.checkpoint_id)
 
     async def aput_writes(

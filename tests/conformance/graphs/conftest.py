@@ -8,7 +8,7 @@ import operator
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, TypedDict
@@ -243,6 +243,9 @@ class Talk:
     graph: StateGraph[Any]
     thread_id: str
     durability: Any = "async"
+    settles: bool = True
+    """Whether attempts end as executors end them, who look after what they have stored."""
+    unsettled: list[PostgresSaver] = field(default_factory=list)
 
     def on(self, saver: Any) -> Any:
         return self.graph.compile(checkpointer=saver)
@@ -253,10 +256,10 @@ class Talk:
 
     async def run(self, given: Any, *, saver: Any = None, **configurable: Any) -> str:
         """One run to its end, on a fenced saver or on the one given; its id."""
-        run_id = uuid4()
+        run_id, own = uuid4(), None
         if saver is None:
             fence = await self.tables.run(UUID(self.thread_id))
-            run_id, saver = fence.run_id, self.tables.fenced(fence)
+            run_id, saver = fence.run_id, (own := self.tables.fenced(fence))
         config = {
             "configurable": {
                 "thread_id": self.thread_id,
@@ -266,8 +269,19 @@ class Talk:
             "run_id": run_id,
             "recursion_limit": 200,
         }
-        await self.on(saver).ainvoke(given, config, durability=self.durability)
+        try:
+            await self.on(saver).ainvoke(given, config, durability=self.durability)
+        finally:
+            if own is not None:
+                self.unsettled.append(own)
+            if self.settles:
+                await self.settle()
         return str(run_id)
+
+    async def settle(self) -> None:
+        """Let the attempts so far end."""
+        while self.unsettled:
+            await self.unsettled.pop(0).settled()
 
     async def say(self, text: str, *, turns: int = 3, saver: Any = None, **where: Any) -> str:
         given = {"messages": [HumanMessage(text)], "turns": turns, "log": [text]}
