@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from bedplate.kernel.errors import (
     BedplateError,
     Conflict,
+    HandlerFailed,
     NotFound,
     Refused,
     TooLarge,
@@ -24,6 +25,7 @@ _KINDS: dict[str, type[BedplateError]] = {
     "not_found": NotFound,
     "conflict": Conflict,
     "unavailable": Unavailable,
+    "handler_failed": HandlerFailed,
 }
 
 

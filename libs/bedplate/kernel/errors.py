@@ -43,6 +43,19 @@ class Unavailable(BedplateError):
         self.retry_s = retry_s
 
 
+class HandlerFailed(BedplateError):
+    """A handler of the project failed."""
+
+    _STATUS = 500
+
+    def __init__(self, message: str | None = None, *, status: int = _STATUS, **ids: Any) -> None:
+        """`status`: what a client is answered with; a handler may ask for another."""
+        # Among the ids, so that it comes along over the bus.
+        told = {} if status == self._STATUS else {"status": status}
+        super().__init__(message, **told, **ids)
+        self.status = status
+
+
 class Fenced(BedplateError):
     """This attempt no longer holds its run: what it writes is refused.
 
