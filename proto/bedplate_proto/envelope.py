@@ -41,7 +41,7 @@ class Message(BaseModel):
 
 class OrderError(Message):
     """Why an order was not carried out. `kind`: refused, too_large, not_found, conflict,
-    unavailable, internal."""
+    unavailable, handler_failed, internal."""
 
     kind: str
     message: str

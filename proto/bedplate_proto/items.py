@@ -20,6 +20,9 @@ class PutItem(Message):
     index: Literal[False] | list[str] | None = None
     ttl: float | None = None
     has_default_ttl: bool = True
+    encryption_context: dict[str, Any] | None = Field(
+        default=None, description="What the project's encryption handlers are told."
+    )
 
 
 class GetItem(Message):

@@ -134,6 +134,11 @@ class CreateRun(Message):
     new_thread_metadata: str = Field(
         default="{}", description="JSON text: also of the thread, if it is made for this run."
     )
+    encryption_context: str | None = Field(
+        default=None,
+        description="JSON text: what the project's encryption handlers are told. With it the JSON"
+        " parts of this order are encrypted already.",
+    )
     is_temporary: bool = Field(description="The thread is made for this run (a stateless run).")
     deletes_thread: bool = Field(description="A temporary thread goes when its run ends.")
 

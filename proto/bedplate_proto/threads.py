@@ -63,6 +63,9 @@ class GraphAsk(Message):
     user: dict[str, Any] | None = Field(
         default=None, description="Who asks, as authentication told it."
     )
+    encryption_context: dict[str, Any] | None = Field(
+        default=None, description="What the project's encryption handlers are told of what is kept."
+    )
 
 
 class ReadState(GraphAsk):

@@ -76,7 +76,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         "bedplate.graphs.persistence",
         "bedplate.sql",
     },
-    "bedplate_webhook_dispatcher": PROTO | SHARED | PLAIN | {"bedplate.webhooks", "httpcore"},
+    "bedplate_webhook_dispatcher": PROTO
+    | SHARED
+    | PLAIN
+    | {"bedplate.webhooks", "httpcore"}
+    # What it tells may be encrypted by the project's own code.
+    | {"bedplate.graphs.config", "bedplate.graphs.encryption", "bedplate.graphs.project"}
+    | {"bedplate.graphs.sealing"},
     "bedplate_executor": PROTO | SHARED | PLAIN | {"bedplate.graphs", "uvloop", "watchfiles"},
 }
 # What constructs a service, and its table of routes, touch the frameworks; nothing else does.

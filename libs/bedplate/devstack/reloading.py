@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 from watchfiles import watch
 
@@ -59,7 +59,10 @@ class Reloading:
         before, self._blocks = self._blocks, blocks
         if before != blocks:
             return ["run-scheduler", "webhook-dispatcher", "gateway"]
-        return ["gateway"] if _has_code_in_the_gateway(blocks) else []
+        if _names_code(blocks.encryption, "path"):
+            return ["webhook-dispatcher", "gateway"]
+        has_code = _names_code(blocks.auth, "path") or _names_code(blocks.http, "app")
+        return ["gateway"] if has_code else []
 
     def _given(self) -> Blocks | None:
         try:
@@ -80,6 +83,6 @@ class Reloading:
             self._changed.set()
 
 
-def _has_code_in_the_gateway(blocks: Blocks) -> bool:
-    named = ((blocks.auth, "path"), (blocks.http, "app"))
-    return any(isinstance(block, dict) and block.get(key) for block, key in named)
+def _names_code(block: Any, key: str) -> bool:
+    """Of the project, which the service has imported."""
+    return isinstance(block, dict) and bool(cast("dict[str, Any]", block).get(key))

@@ -1,189 +1,196 @@
-"""Checkpoints that can only be read with a key.
+"""What a project says about encryption: a key, or handlers of its own.
 
 With `LANGGRAPH_AES_KEY` every value of a checkpoint and every pending write is encrypted with
 AES-EAX, in the format of LangGraph's `EncryptedSerializer`: the stock saver with the same key reads
-it. With `encryption.path` the project's own handlers do it, see `Seals`. Either way what was stored
-before stays readable, and is encrypted when its channel changes next.
-
-Not encrypted are ids, names of channels, the metadata of checkpoints, and everything outside the
-checkpoint tables: rows of threads and runs, events, store items. Whatever asks for more is refused.
+it; `LANGGRAPH_AES_JSON_KEYS` names what of the rows is too. With `encryption.path` the project's
+own handlers do it, see `seals` (checkpoints) and `sealing` (rows). Either way what was stored
+before stays readable: the key opens what it has sealed, also where the project has handlers by now.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypeVar, cast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
 
-import structlog
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
-from bedplate.graphs.checkpoint_rows import Stored
-from bedplate.graphs.committer import BlobRow, WriteRow
 from bedplate.graphs.config import ProjectConfig, reference_of
+from bedplate.graphs.json_handlers import AesHandlers, OwnHandlers
 from bedplate.graphs.loading import load
+from bedplate.graphs.project import Project
+from bedplate.graphs.sealing import (
+    AES,
+    AES_KEY,
+    OWN,
+    SYSTEM_KEYS,
+    Handlers,
+    Place,
+    Sealing,
+    is_system_key,
+)
+from bedplate.graphs.seals import Seals
+from bedplate.graphs.serde import strict_serde
 from bedplate.kernel.errors import Refused
 
-log = structlog.get_logger(__name__)
-
-AES_KEY, JSON_KEYS = "LANGGRAPH_AES_KEY", "LANGGRAPH_AES_JSON_KEYS"
+JSON_KEYS = "LANGGRAPH_AES_JSON_KEYS"
 _LENGTHS = (16, 24, 32)
-# Joined to the type of what a project's own handler has encrypted.
-_MARK = "+sealed"
-# Blobs of one read or write that are with the handlers, and a key service behind them, at a time.
-_AT_ONCE_MAX = 8
-_PATH = "encryption.path"
-_UNSUPPORTED = {
-    "_json_encryptor": "encrypt.json",
-    "_json_decryptor": "decrypt.json",
-    "_context_handler": "context",
-}
+PATH = "encryption.path"
+_EXTRA = "pip install 'bedplate[encryption]'"
 
 
-Row = TypeVar("Row", BlobRow, WriteRow)
+@dataclass(frozen=True)
+class OwnEncryption:
+    """What a project's `langgraph_sdk.Encryption` has handlers for: pairs to encrypt and to
+    decrypt, and what makes a context of who asks."""
+
+    blob: tuple[Any, Any] | None
+    json: tuple[Any, Any] | None
+    context: Any
+
+    def seals(self) -> Seals | None:
+        """For checkpoints."""
+        if self.blob is None:
+            return None
+        return Seals(*self.blob, lambda metadata: encryption_context("checkpoint", None, metadata))
 
 
-def aes_serde(serde: SerializerProtocol, environ: Mapping[str, str]) -> SerializerProtocol:
-    """`serde`, encrypting where `environ` has a key. Raises `Refused`, never with the key."""
-    if environ.get(JSON_KEYS, "").strip():
-        raise Refused(f"{JSON_KEYS} is not supported: rows of threads and runs are not encrypted")
-    key = environ.get(AES_KEY, "").encode()
-    if not key:
+# -- the key
+
+
+def aes_serde(
+    serde: SerializerProtocol, environ: Mapping[str, str], *, has_seals: bool = False
+) -> SerializerProtocol:
+    """`serde`, encrypting where `environ` has a key; with `has_seals` only opening what the key has
+    encrypted before. Raises `Refused`, never with the key."""
+    encrypting = _encrypting(serde, environ)
+    if encrypting is None:
         return serde
-    if len(key) not in _LENGTHS:
-        raise Refused(f"{AES_KEY} has {len(key)} bytes; it must have 16, 24 or 32")
-    try:
-        return EncryptedSerializer.from_pycryptodome_aes(serde, key=key)
-    except ImportError as error:
-        remedy = "pip install 'bedplate[encryption]'"
-        raise Refused(f"{AES_KEY} needs pycryptodome: {remedy}") from error
+    return _Opening(serde, encrypting) if has_seals else encrypting
 
 
 def is_encrypting(serde: SerializerProtocol) -> bool:
     return isinstance(serde, EncryptedSerializer)
 
 
-class Seals:
-    """The blob handlers of a `langgraph_sdk.Encryption`, around what the serializer makes.
+class _Opening(SerializerProtocol):
+    """Writes as one serializer and reads as the other."""
 
-    They get a context of model `checkpoint` without metadata. What they raise ends the run, or the
-    read, with their words.
-    """
+    def __init__(self, writes: SerializerProtocol, reads: SerializerProtocol) -> None:
+        self._writes = writes
+        self._reads = reads
 
-    def __init__(
-        self,
-        encrypt: Callable[[Any, bytes], Awaitable[bytes]],
-        decrypt: Callable[[Any, bytes], Awaitable[Any]],
-        context: Callable[[], Any],
-    ) -> None:
-        self._encrypt = encrypt
-        self._decrypt = decrypt
-        self._context = context
-        self._has_warned = False
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        return self._writes.dumps_typed(obj)
 
-    async def sealed(self, rows: Sequence[Row]) -> tuple[Row, ...]:
-        """Rows of blobs or writes, encrypted."""
-        blobs = await _each(self._seal, [row.blob or b"" for row in rows])
-        return tuple(
-            row._replace(type=row.type + _MARK, blob=blob)
-            for row, blob in zip(rows, blobs, strict=True)
-        )
-
-    async def opened(self, pairs: Sequence[tuple[str, bytes | None]]) -> list[tuple[str, bytes]]:
-        """(type, blob) pairs as the serializer made them; those that are not sealed as they are."""
-        return await _each(self._opened, pairs)
-
-    async def opened_checkpoint(self, stored: Stored) -> Stored:
-        """A copy of `stored` for `decode`."""
-        channels, places = list(stored.blobs), list(stored.writes)
-        pairs = [stored.blobs[channel][1:] for channel in channels]
-        pairs += [(stored.writes[place].type, stored.writes[place].blob) for place in places]
-        found = await self.opened(pairs)
-        blobs = {
-            channel: (stored.blobs[channel][0], *pair)
-            for channel, pair in zip(channels, found, strict=False)
-        }
-        writes = {
-            place: replace(stored.writes[place], type=type_, blob=blob)
-            for place, (type_, blob) in zip(places, found[len(channels) :], strict=True)
-        }
-        return replace(stored, blobs=blobs, writes=writes)
-
-    async def opened_records(self, records: Sequence[Any]) -> list[dict[str, Any]]:
-        """Rows of a query with `type` and `blob`, of which both may be null."""
-        found = await self.opened([(row["type"] or "", row["blob"]) for row in records])
-        return [
-            dict(row) if row["type"] is None else {**dict(row), "type": type_, "blob": blob}
-            for row, (type_, blob) in zip(records, found, strict=True)
-        ]
-
-    async def _seal(self, blob: bytes) -> bytes:
-        return _bytes(await self._encrypt(self._context(), blob), "encrypt.blob")
-
-    async def _opened(self, pair: tuple[str, bytes | None]) -> tuple[str, bytes]:
-        type_, blob = pair
-        if not type_.endswith(_MARK):
-            return type_, blob or b""
-        found = await self._decrypt(self._context(), blob or b"")
-        if (plaintext := getattr(found, "plaintext", None)) is not None:
-            if getattr(found, "replacement", None) is not None and not self._has_warned:
-                self._has_warned = True
-                log.warning("encryption.replacement_ignored", why="checkpoints are written once")
-            found = plaintext
-        return type_.removesuffix(_MARK), _bytes(found, "decrypt.blob")
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        return self._reads.loads_typed(data)
 
 
-def own_seals(block: Any, project: ProjectConfig) -> Seals | None:
-    """What the block `encryption` asks for. Raises `Refused` for what would leave more unencrypted
-    than it says, with the user's traceback as `trace`."""
+def _encrypting(
+    serde: SerializerProtocol, environ: Mapping[str, str]
+) -> EncryptedSerializer | None:
+    """None without a key."""
+    key = environ.get(AES_KEY, "").encode()
+    if not key:
+        return None
+    if len(key) not in _LENGTHS:
+        raise Refused(f"{AES_KEY} has {len(key)} bytes; it must have 16, 24 or 32")
+    try:
+        return EncryptedSerializer.from_pycryptodome_aes(serde, key=key)
+    except ImportError as error:
+        raise Refused(f"{AES_KEY} needs pycryptodome: {_EXTRA}") from error
+
+
+# -- rows
+
+
+def sealing_of(own: OwnEncryption | None, environ: Mapping[str, str]) -> Sealing | None:
+    """Who seals rows, and who opens them; None: nobody does. Raises `Refused`."""
+    encrypting, names = _encrypting(strict_serde(), environ), _json_keys(environ)
+    if names and encrypting is None:
+        raise Refused(f"{JSON_KEYS} needs {AES_KEY}: without it nothing is encrypted")
+    handlers: dict[str, Handlers] = {}
+    if encrypting is not None:
+        handlers[AES] = AesHandlers(encrypting.cipher, names)
+    sealer = AES if names else None
+    if own is not None and own.json is not None:
+        handlers[OWN] = OwnHandlers(*own.json, _context_at)
+        sealer = OWN
+    return Sealing(handlers, sealer=sealer) if handlers else None
+
+
+def _json_keys(environ: Mapping[str, str]) -> list[str]:
+    names = [name.strip() for name in environ.get(JSON_KEYS, "").split(",")]
+    for name in names:
+        if name in SYSTEM_KEYS or is_system_key(name):
+            raise Refused(f"{JSON_KEYS} names {name!r}: the server itself has to read it")
+    return [name for name in names if name]
+
+
+# -- the project's handlers
+
+
+def given_path(block: Any) -> str | None:
+    """Where the block `encryption` says that the handlers are. Raises `Refused`."""
     if not isinstance(block, dict):
         raise Refused("encryption: must be an object")
     given = cast("dict[str, Any]", block)
     if unknown := sorted(given.keys() - {"path"}):
         raise Refused(f"encryption.{unknown[0]}: there is no such key")
     text = given.get("path")
+    if text is not None and not isinstance(text, str):
+        raise Refused(f"{PATH}: must be a text")
+    return text
+
+
+def own_encryption(block: Any, project: ProjectConfig) -> OwnEncryption | None:
+    """What the block `encryption` asks for. Raises `Refused`, with the user's traceback as
+    `trace`."""
+    text = given_path(block)
     if text is None:
         return None
-    if not isinstance(text, str):
-        raise Refused(f"{_PATH}: must be a text")
-    from langgraph_sdk import Encryption, EncryptionContext
-
-    reference = reference_of(text, _PATH, project.path)
+    reference = reference_of(text, PATH, project.path)
     found: Any = load(reference, folder=project.folder, paths=project.import_paths)
+    try:
+        return handlers_of(found)
+    except Refused as error:
+        raise Refused(f"'{PATH}' is {text!r}: {error.message}") from error
+
+
+def own_handlers(project: Project) -> OwnEncryption | None:
+    """The same for a service that runs no graph."""
+    text = given_path(project.blocks.encryption or {})
+    return None if text is None else project.loaded(PATH, text, handlers_of)
+
+
+def handlers_of(found: Any) -> OwnEncryption:
+    """Raises `Refused` for what is no such object, or would leave something that cannot be read."""
+    from langgraph_sdk import Encryption
+
     if not isinstance(found, Encryption):
-        raise Refused(f"'{_PATH}' is {text!r}, which is no langgraph_sdk.Encryption")
-    unsupported = [name for field, name in _UNSUPPORTED.items() if getattr(found, field)]
-    if unsupported:
-        raise Refused(
-            f"'{_PATH}' is {text!r}, which has handlers for {', '.join(unsupported)}: this server"
-            " encrypts checkpoints only, and what they are for would stay readable"
-        )
-    encrypt: Any = getattr(found, "_blob_encryptor")  # noqa: B009
-    decrypt: Any = getattr(found, "_blob_decryptor")  # noqa: B009
-    if encrypt is None or decrypt is None:
-        missing = "encrypt.blob" if encrypt is None else "decrypt.blob"
-        raise Refused(f"'{_PATH}' is {text!r}, which has no handler for {missing}")
-    return Seals(encrypt, decrypt, lambda: EncryptionContext(model="checkpoint"))
+        raise Refused(f"it is a {type(found).__name__}; it must be a langgraph_sdk.Encryption")
+    # The library keeps these names for servers.
+    kept: Any = found
+    pairs: dict[str, tuple[Any, Any] | None] = {}
+    for kind in ("blob", "json"):
+        pair = (getattr(kept, f"_{kind}_encryptor"), getattr(kept, f"_{kind}_decryptor"))
+        if (pair[0] is None) is not (pair[1] is None):
+            missing = "encrypt" if pair[0] is None else "decrypt"
+            raise Refused(f"it has no handler for {missing}.{kind}")
+        pairs[kind] = None if pair[0] is None else pair
+    if pairs["blob"] is None and pairs["json"] is None:
+        raise Refused("it has handlers neither for blobs nor for JSON")
+    return OwnEncryption(pairs["blob"], pairs["json"], kept._context_handler)
 
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+def encryption_context(model: str | None, field: str | None, metadata: Mapping[str, Any]) -> Any:
+    """A handler's first argument."""
+    from langgraph_sdk import EncryptionContext
+
+    return EncryptionContext(model=model, metadata=dict(metadata), field=field)
 
 
-async def _each(work: Callable[[Given], Awaitable[Made]], given: Sequence[Given]) -> list[Made]:
-    """`work` on each, some at a time, in their order."""
-    turns = asyncio.Semaphore(_AT_ONCE_MAX)
-
-    async def turn(one: Given) -> Made:
-        async with turns:
-            return await work(one)
-
-    return list(await asyncio.gather(*(turn(one) for one in given)))
-
-
-def _bytes(found: Any, handler: str) -> bytes:
-    if not isinstance(found, bytes | bytearray | memoryview):
-        raise TypeError(f"{handler} answered {type(found).__name__}, not bytes")
-    return bytes(found)
+def _context_at(place: Place) -> Any:
+    return encryption_context(place.model, place.field, place.metadata)

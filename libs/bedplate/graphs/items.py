@@ -7,6 +7,7 @@ from typing import Any
 
 from langgraph.store.base import BaseStore, Item
 
+from bedplate.graphs.store import store_under
 from bedplate.graphs.wire import dumps
 from bedplate_proto.items import DeleteItem, GetItem, ListNamespaces, PutItem, SearchItems
 
@@ -20,7 +21,8 @@ class Items:
     async def put_item(self, ask: PutItem) -> bytes:
         # Without a time to live the store's default counts; None means never.
         limits: dict[str, Any] = {} if ask.has_default_ttl else {"ttl": ask.ttl}
-        await self._store.aput(tuple(ask.namespace), ask.key, ask.value, index=ask.index, **limits)
+        store = store_under(self._store, ask.encryption_context)
+        await store.aput(tuple(ask.namespace), ask.key, ask.value, index=ask.index, **limits)
         return b"{}"
 
     async def get_item(self, ask: GetItem) -> bytes:

@@ -47,6 +47,11 @@ class OwnSaver(BaseCheckpointSaver[Any]):
         clone._fence = fence
         return clone
 
+    def under(self, context: Mapping[str, Any] | None) -> Self:
+        """How it keeps things is the project's own matter."""
+        del context
+        return self
+
     def deferring(self) -> Self:
         """It cannot: what it was given is stored when it says so."""
         return self

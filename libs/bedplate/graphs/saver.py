@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from random import random
 from typing import Any, TypeVar
 
@@ -48,11 +49,13 @@ from .checkpoint_rows import (
 )
 from .committer import Committer, Entry
 from .delta_history import histories
-from .encryption import Seals, is_encrypting
+from .encryption import is_encrypting
 from .fence import AttemptFence, Fence, hold
 from .home_loop import HomeLoop
 from .newest import Newest
 from .patience import Patience
+from .sealing import Sealing
+from .seals import Seals
 from .serde import strict_serde
 from .snapshots import Snapshots
 
@@ -76,9 +79,13 @@ class PostgresSaver(BlockingSaver):
         serde: SerializerProtocol | None = None,
         fence: Fence | None = None,
         seals: Seals | None = None,
+        sealing: Sealing | None = None,
     ) -> None:
+        """`seals` hide values, `sealing` hides metadata."""
         super().__init__(serde=serde or strict_serde())
         self._seals = seals
+        self._sealing = sealing
+        self._context: Mapping[str, Any] | None = None
         self._home = HomeLoop()
         self._patience = Patience(pool)
         self._committer = committer
@@ -89,6 +96,15 @@ class PostgresSaver(BlockingSaver):
         attempt's thread has no checkpoint, so there is nothing to be read but what it writes."""
         clone = copy.copy(self)
         clone._guard(fence, is_blank=is_blank)
+        return clone
+
+    def under(self, context: Mapping[str, Any] | None) -> PostgresSaver:
+        """A copy that encrypts in this context."""
+        if self._seals is None and self._sealing is None:
+            return self
+        clone = copy.copy(self)
+        clone._context = context
+        clone._seals = None if self._seals is None else self._seals.under(context)
         return clone
 
     def deferring(self) -> PostgresSaver:
@@ -149,6 +165,9 @@ class PostgresSaver(BlockingSaver):
     async def _decoded(self, stored: Stored) -> CheckpointTuple:
         if self._seals is not None:
             stored = await self._seals.opened_checkpoint(stored)
+        if self._sealing is not None:
+            metadata = await self._sealing.opened_text(stored.metadata)
+            stored = replace(stored, metadata=metadata)
         return decode(stored, self.serde)
 
     async def _read(self, key: tuple[str, str], checkpoint_id: str | None) -> Stored | None:
@@ -256,6 +275,8 @@ class PostgresSaver(BlockingSaver):
         )
         if self._seals is not None:
             blobs = await self._home.run(self._seals.sealed(blobs))
+        if self._sealing is not None:
+            row = row._replace(metadata=await self._home.run(self._sealed(row.metadata)))
         entry = Entry(self._fence, checkpoint=row, blobs=blobs)
         versions = dict(checkpoint["channel_versions"])
         await self._home.run(self._backlog.store(entry, versions, blob_channels))
@@ -319,8 +340,15 @@ class PostgresSaver(BlockingSaver):
 
     async def apatch_newest(self, thread_id: str, metadata: dict[str, Any]) -> None:
         """Merge `metadata` into that of the thread's newest checkpoint. Raises `Refused`."""
-        text = json_text(metadata, "metadata")
+        text = await self._home.run(self._sealed(json_text(metadata, "metadata")))
         await self._change(lambda c: checkpoint_tables.patch_newest(c, thread_id, text))
+
+    async def _sealed(self, metadata: str) -> str:
+        if self._sealing is None:
+            return metadata
+        return await self._sealing.sealed_text(
+            metadata, model="checkpoint", field="metadata", context=self._context
+        )
 
     async def _change(self, work: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
         """`work` in one transaction under the fence, after everything that was put before."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -39,6 +39,7 @@ from .checkpoint_rows import storable
 from .fence import AttemptFence, refusal
 from .home_loop import HomeLoop
 from .patience import Patience
+from .sealing import Sealing
 from .vectors import Vectors
 
 _sql = Statements("bedplate.graphs")
@@ -64,8 +65,11 @@ class PostgresStore(BaseStore):
         ttl: TTLConfig | None = None,
         vectors: Vectors | None = None,
         fence: AttemptFence | None = None,
+        sealing: Sealing | None = None,
     ) -> None:
         super().__init__()
+        self._sealing = sealing
+        self._context: Mapping[str, Any] | None = None
         self.ttl_config = ttl
         self._omits_expired = (ttl or {}).get("omit_expired", True)
         self._home = HomeLoop()
@@ -77,6 +81,14 @@ class PostgresStore(BaseStore):
         """A copy for one attempt. Its writes raise `Fenced` once another attempt has the run."""
         clone = copy.copy(self)
         clone._fence = fence
+        return clone
+
+    def under(self, context: Mapping[str, Any] | None) -> PostgresStore:
+        """A copy that encrypts in this context."""
+        if self._sealing is None:
+            return self
+        clone = copy.copy(self)
+        clone._context = context
         return clone
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
@@ -125,6 +137,8 @@ class PostgresStore(BaseStore):
 
         if asked:
             await self._patience.run(work)
+        if self._sealing is not None:
+            await _open(results, self._sealing)
         return results
 
     @property
@@ -179,7 +193,7 @@ class PostgresStore(BaseStore):
         last = {(_prefix(op.namespace), _name(op.key, "key")): op for op in ops}
         gone = sorted(place for place, op in last.items() if op.value is None)
         kept = sorted((place, op) for place, op in last.items() if op.value is not None)
-        values = [_value(op) for _, op in kept]
+        values = [await self._stored(_value(op)) for _, op in kept]
         minutes = [_minutes(op) for _, op in kept]
         vectors = await self._vectors.rows(kept) if self._vectors is not None else []
         return (
@@ -190,6 +204,13 @@ class PostgresStore(BaseStore):
             values,
             minutes,
             *([row[column] for row in vectors] for column in range(4)),
+        )
+
+    async def _stored(self, value: str) -> str:
+        if self._sealing is None:
+            return value
+        return await self._sealing.sealed_text(
+            value, model="store", field="value", context=self._context
         )
 
 
@@ -221,6 +242,20 @@ def fenced_store(store: BaseStore, fence: AttemptFence) -> BaseStore:
     """For one attempt. A project's own store knows nothing of attempts: what one that was taken
     over still writes there stays."""
     return store.with_fence(fence) if isinstance(store, PostgresStore) else store
+
+
+def store_under(store: BaseStore, context: Mapping[str, Any] | None) -> BaseStore:
+    """For what is written in an encryption context. How a project's own store keeps things is its
+    own matter."""
+    return store.under(context) if isinstance(store, PostgresStore) else store
+
+
+async def _open(results: Sequence[Result], sealing: Sealing) -> None:
+    """Items and pages of items, as they were put."""
+    for result in results:
+        for item in result if isinstance(result, list) else (result,):
+            if isinstance(item, Item):
+                item.value = await sealing.opened(item.value)
 
 
 def _content(row: Any) -> dict[str, Any]:

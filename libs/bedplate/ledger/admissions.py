@@ -197,6 +197,7 @@ class Admissions:
             order.assistant_metadata,
             self._dispatch.tickets_at_once,
             *_flow(order),
+            order.encryption_context,
         )
         if record is None:
             return ThreadFacts.MISSING, []
@@ -221,6 +222,7 @@ class Admissions:
                 *_flow(order),
                 self._thread_ttl.minutes,
                 self._thread_ttl.strategy,
+                order.encryption_context,
             )
         except asyncpg.UniqueViolationError as error:
             raise Conflict("The run id is taken.", run_id=str(order.run_id)) from error

@@ -32,6 +32,8 @@ class Claimed:
     """Who it is for, as JSON text."""
     is_blank: bool = False
     """Its thread has no checkpoint yet."""
+    encryption_context: str | None = None
+    """What the project's encryption handlers are told, as JSON text."""
 
 
 @dataclass(frozen=True)

@@ -145,5 +145,6 @@ def _claimed(row: Any) -> Claimed:
         events_n=row["events_n"],
         is_crowded=row["is_crowded"],
         user=row["auth_user"],
+        encryption_context=row["encryption_context"],
         is_blank=row["is_blank"],
     )

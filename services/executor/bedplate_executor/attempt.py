@@ -24,13 +24,13 @@ from bedplate.graphs.factories import AnyGraph
 from bedplate.graphs.failures import shown_error
 from bedplate.graphs.fence import AttemptFence
 from bedplate.graphs.introspection import Settled, settled, settled_after
-from bedplate.graphs.library import BaseStore, GraphDrained, RunControl
+from bedplate.graphs.library import GraphDrained, RunControl
 from bedplate.graphs.loopback import acting_attempt
 from bedplate.graphs.modes import RunStream
 from bedplate.graphs.registry import Registry
-from bedplate.graphs.store import fenced_store
+from bedplate.graphs.store import fenced_store, store_under
 from bedplate.graphs.wire import dumps
-from bedplate.kernel.errors import BedplateError, Fenced, Unavailable
+from bedplate.kernel.errors import BedplateError, Fenced, HandlerFailed, Unavailable
 from bedplate.kernel.run import Ending
 from bedplate.ledger import Claimed, Ledger, Outcome
 from bedplate_proto.subjects import RunAddress
@@ -38,7 +38,8 @@ from bedplate_proto.vocabulary import EventName, StreamMode, ThreadStatus
 
 from .closing import Closing, Told
 from .holding import Held, Opening
-from .keeping import Saver
+from .keeping import Kept
+from .sealed_rows import context_of, opened, sealed_outcome
 from .watchdog import current_run
 from .work import Work, work_of
 
@@ -75,8 +76,7 @@ class Tools:
     """What all attempts of a worker share."""
 
     registry: Registry
-    saver: Saver
-    store: BaseStore
+    kept: Kept
     ledger: Ledger
     bus: Bus
     graphs: Tasks
@@ -94,8 +94,10 @@ class Attempt:
         self.claimed = claimed
         self._tools = tools
         fence = AttemptFence(claimed.run_id, claimed.attempt)
-        self._saver = tools.saver.with_fence(fence, is_blank=claimed.is_blank)
-        self._store = fenced_store(tools.store, fence)
+        self._context = context_of(claimed)
+        saver = tools.kept.saver.with_fence(fence, is_blank=claimed.is_blank)
+        self._saver = saver.under(self._context)
+        self._store = store_under(fenced_store(tools.kept.store, fence), self._context)
         self._control = RunControl()
         self._held: Held | None = None
         self._graph_task: asyncio.Task[BaseException | None] | None = None
@@ -183,11 +185,13 @@ class Attempt:
         """Run the graph to its end, whatever end that is; what the thread shows then, and what
         waiters get."""
         try:
-            work = await work_of(self.claimed, self._saver)
+            sealing = self._tools.kept.sealing
+            work = await work_of(await opened(self.claimed, sealing), self._saver)
             self._webhook = work.webhook
             if work.durability == "async":
                 self._saver = self._saver.deferring()
-            return await self._lived_and_closed(work)
+            outcome, answer = await self._lived_and_closed(work)
+            return await sealed_outcome(outcome, sealing, self._context), answer
         except (Fenced, Released, Unavailable):
             raise
         except Exception as error:
@@ -345,6 +349,9 @@ class Attempt:
     def _failed(
         self, failure: BaseException, state: Settled | None = None
     ) -> tuple[Outcome, bytes | None]:
+        if isinstance(failure, HandlerFailed) and failure.__cause__ is not None:
+            # To whose run it is the handler's own words are told.
+            failure = failure.__cause__
         shown = dumps(shown_error(failure))
         log.info("graph.failed", error=type(failure).__name__, exc_info=failure)
         ending = Ending.TIMEOUT if isinstance(failure, RunTimedOut) else Ending.ERROR

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from bedplate.backbone import Backbone
@@ -13,12 +14,13 @@ from bedplate.graphs.chores import Chores
 from bedplate.graphs.committer import Committer
 from bedplate.graphs.config import ProjectConfig, given_blocks
 from bedplate.graphs.embedding import embeddings_of
-from bedplate.graphs.encryption import AES_KEY, aes_serde, own_seals
+from bedplate.graphs.encryption import OwnEncryption, aes_serde, own_encryption, sealing_of
 from bedplate.graphs.library import BaseCheckpointSaver, BaseStore
 from bedplate.graphs.own_parts import opened
 from bedplate.graphs.own_saver import OwnSaver
-from bedplate.graphs.persistence import CheckpointerBlock, StoreBlock
+from bedplate.graphs.persistence import CheckpointerBlock, Persistence, StoreBlock
 from bedplate.graphs.saver import PostgresSaver
+from bedplate.graphs.sealing import AES_KEY, Sealing
 from bedplate.graphs.serde import serde_from_config
 from bedplate.graphs.store import PostgresStore
 from bedplate.graphs.vectors import Vectors
@@ -26,39 +28,71 @@ from bedplate.kernel.errors import Refused
 
 Saver = PostgresSaver | OwnSaver
 
+
+@dataclass(frozen=True)
+class Kept:
+    """Where graphs keep things, and who encrypts what the rows show of it."""
+
+    saver: Saver
+    store: BaseStore
+    sealing: Sealing | None
+
+
 # A deleted thread is gone for every reader at once; what it kept may wait.
 _CHORES_S = 2.0
 
 
+async def open_kept(
+    project: ProjectConfig, given: Persistence, backbone: Backbone, stack: AsyncExitStack
+) -> Kept:
+    """Raises `Refused` when what the project names cannot be had."""
+    own = own_encryption(given_blocks(project.path, os.environ).encryption, project)
+    sealing = sealing_of(own, os.environ)
+    saver = await open_saver(project, given.checkpointer, backbone, stack, own=own, sealing=sealing)
+    store = await open_store(project, given.store, backbone.pool, stack, sealing=sealing)
+    return Kept(saver, store, sealing)
+
+
 async def open_saver(
-    project: ProjectConfig, block: CheckpointerBlock, backbone: Backbone, stack: AsyncExitStack
+    project: ProjectConfig,
+    block: CheckpointerBlock,
+    backbone: Backbone,
+    stack: AsyncExitStack,
+    *,
+    own: OwnEncryption | None,
+    sealing: Sealing | None,
 ) -> Saver:
     """Raises as `open_store` does."""
     strict = serde_from_config({"serde": block.serde})
-    serde = aes_serde(strict, os.environ)
-    seals = own_seals(given_blocks(project.path, os.environ).encryption, project)
-    given = [
-        *(["'encryption.path'"] if seals is not None else []),
-        *([AES_KEY] if serde is not strict else []),
-        *(["'checkpointer.path'"] if block.path is not None else []),
-    ]
-    if len(given) > 1:
-        raise Refused(f"{' and '.join(given)} are given: only one of them can keep checkpoints")
+    seals = None if own is None else own.seals()
+    serde = aes_serde(strict, os.environ, has_seals=seals is not None)
     if block.path is not None:
-        own = await opened(
+        given = [
+            *(["'encryption.path' with handlers for blobs"] if seals is not None else []),
+            *([AES_KEY] if serde is not strict else []),
+        ]
+        if given:
+            both = f"{given[0]} and 'checkpointer.path' are given"
+            raise Refused(f"{both}: only one of them can keep checkpoints")
+        kept = await opened(
             block.path,
             "checkpointer.path",
             BaseCheckpointSaver,
             project=project,
             stack=stack,
         )
-        return OwnSaver(own, backbone.pool)
+        return OwnSaver(kept, backbone.pool)
     committer = await stack.enter_async_context(aclosing(Committer(backbone.pool)))
-    return PostgresSaver(backbone.pool, committer, serde=serde, seals=seals)
+    return PostgresSaver(backbone.pool, committer, serde=serde, seals=seals, sealing=sealing)
 
 
 async def open_store(
-    project: ProjectConfig, block: StoreBlock, pool: Any, stack: AsyncExitStack
+    project: ProjectConfig,
+    block: StoreBlock,
+    pool: Any,
+    stack: AsyncExitStack,
+    *,
+    sealing: Sealing | None,
 ) -> BaseStore:
     """Raises `Refused` when what the project names cannot be had."""
     if block.path is not None:
@@ -68,7 +102,7 @@ async def open_store(
         embeddings = embeddings_of(index.embed, project)
         vectors = Vectors(embeddings, dims=index.dims, fields=index.fields)
         await vectors.prepare(pool)
-    return PostgresStore(pool, ttl=block.ttl.config(), vectors=vectors)
+    return PostgresStore(pool, ttl=block.ttl.config(), vectors=vectors, sealing=sealing)
 
 
 def chores_of(saver: Saver, pool: Any) -> Loop | None:

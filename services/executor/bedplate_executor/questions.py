@@ -13,9 +13,10 @@ from bedplate.graphs.factories import AccessContext, AnyGraph
 from bedplate.graphs.fence import EditFence
 from bedplate.graphs.host import client_keys, user_keys
 from bedplate.graphs.introspection import thread_config
-from bedplate.graphs.library import BaseStore, RunnableConfig
+from bedplate.graphs.library import RunnableConfig
 from bedplate.graphs.priority import PriorityHandler
 from bedplate.graphs.registry import Registry
+from bedplate.graphs.store import store_under
 from bedplate.graphs.user import User
 from bedplate.kernel.errors import Conflict, Fenced, NotFound, Refused
 from bedplate.ledger import Ledger, Threads
@@ -36,7 +37,8 @@ from bedplate_proto.threads import (
 )
 from bedplate_proto.vocabulary import ThreadStatus
 
-from .keeping import Saver
+from .keeping import Kept
+from .sealed_rows import sealed_part
 
 IN_FLIGHT_MESSAGE = "Thread has runs in flight: wait for them to finish, or cancel them."
 
@@ -47,16 +49,16 @@ class Questions:
     def __init__(
         self,
         registry: Registry,
-        saver: Saver,
-        store: BaseStore,
+        kept: Kept,
         ledger: Ledger,
         threads: Threads,
         *,
         priority: PriorityHandler | None,
     ) -> None:
         self._registry = registry
-        self._saver = saver
-        self._store = store
+        self._saver = kept.saver
+        self._store = kept.store
+        self._sealing = kept.sealing
         self._ledger = ledger
         self._threads = threads
         self._priority = priority
@@ -84,7 +86,7 @@ class Questions:
 
     async def patch_state(self, ask: PatchState) -> bytes:
         """Raises `Conflict` while a run is in flight, `Refused` when there is no state."""
-        fenced = self._saver.with_fence(EditFence(ask.thread_id))
+        fenced = self._saver.with_fence(EditFence(ask.thread_id)).under(ask.encryption_context)
         try:
             await fenced.apatch_newest(str(ask.thread_id), ask.metadata)
         except Fenced as error:
@@ -166,10 +168,11 @@ class Questions:
                 state = await introspection.settled(graph, thread_config(str(thread_id)))
         except Fenced as error:
             raise Conflict(IN_FLIGHT_MESSAGE, thread_id=str(thread_id)) from error
+        sealing, context = self._sealing, ask.encryption_context
         await self._threads.record_state(
             thread_id,
-            values=state.values.decode(),
-            interrupts=state.interrupts.decode(),
+            values=await sealed_part(state.values.decode(), "values", sealing, context),
+            interrupts=await sealed_part(state.interrupts.decode(), "interrupts", sealing, context),
             status=ThreadStatus(state.status),
         )
         return answer
@@ -189,8 +192,8 @@ class Questions:
             access=access,
             context=ask.context or None,
             user=_user(ask),
-            store=self._store,
-            checkpointer=self._saver.with_fence(fence),
+            store=store_under(self._store, ask.encryption_context),
+            checkpointer=self._saver.with_fence(fence).under(ask.encryption_context),
         ) as graph:
             yield graph
 

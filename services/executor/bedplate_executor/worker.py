@@ -173,7 +173,7 @@ class _Worker:
 
         from .attempt import Attempt, Stop, Tools
         from .item_questions import ItemQuestions
-        from .keeping import chores_of, open_saver, open_store
+        from .keeping import chores_of, open_kept
         from .questions import Questions
 
         settings = self._settings
@@ -191,17 +191,15 @@ class _Worker:
         for part in backbone.resources:
             await stack.enter_async_context(part)
         # Attempts and graphs end before what they keep things in.
-        saver = await open_saver(project, given.checkpointer, backbone, stack)
-        store = await open_store(project, given.store, backbone.pool, stack)
+        kept = await open_kept(project, given, backbone, stack)
         for part in (graphs, self._running):
             await stack.enter_async_context(part)
-        if (chores := chores_of(saver, backbone.pool)) is not None:
+        if (chores := chores_of(kept.saver, backbone.pool)) is not None:
             self._running.start(chores.run(), "chores")
         way.key = await run_credential_key(backbone.pool)
         self._tools = Tools(
             registry=registry,
-            saver=saver,
-            store=store,
+            kept=kept,
             ledger=backbone.ledger,
             bus=backbone.bus,
             graphs=graphs,
@@ -212,8 +210,8 @@ class _Worker:
         self._new_attempt = Attempt
         self._stop_of = Stop
         self._questions = [
-            Questions(registry, saver, store, backbone.ledger, backbone.threads, priority=priority),
-            ItemQuestions(store),
+            Questions(registry, kept, backbone.ledger, backbone.threads, priority=priority),
+            ItemQuestions(kept.store),
         ]
         spare_what_stays()
         Watchdog(

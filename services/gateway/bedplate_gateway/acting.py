@@ -27,6 +27,8 @@ class ActingRun:
     thread_id: UUID
     user: str | None
     """Who it is for, as `Caller.carried` has it; None: nobody was asked who they are."""
+    encryption_context: str | None = None
+    """JSON text of what the project's encryption handlers are told for it."""
 
 
 class ActingRuns:

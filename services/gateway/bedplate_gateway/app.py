@@ -51,7 +51,8 @@ async def build() -> Service:
     user_key, tenant = settings.user_key, settings.tenant
     metrics = Metrics()
     backbone = Backbone(settings, name="gateway", connections_max=settings.connections_max)
-    bus, rows = backbone.bus, Rows(backbone.pool)
+    front = Front(settings)
+    bus, rows = backbone.bus, Rows(backbone.pool, sealing=front.sealing)
     assistants = Assistants(rows, bus, tenant=tenant)
     followings = Followings(EventLog(bus), rows, heartbeat_s=settings.heartbeat_s)
     abandoned = Tasks("abandoned-runs")
@@ -67,6 +68,7 @@ async def build() -> Service:
     known = KnownRuns(rows, tenant=tenant)
     events = ThreadEvents(followings, known, rows, tenant=tenant)
     thread_streams = ThreadStreams(followings, events, known, states)
+    items = Items(backbone.pool, bus, given.store, tenant=tenant, sealing=front.sealing)
     commands = Commands(runs, followings, events, rows, tenant=tenant)
     limit, has_v2 = settings.subscriptions_max, settings.event_streaming_enabled
     protocol = ProtocolPaths(commands, events, abandoned, subscriptions_max=limit, is_served=has_v2)
@@ -76,16 +78,15 @@ async def build() -> Service:
         *AssistantPaths(assistants, Graphs(assistants, bus, tenant=tenant)).table(),
         *ThreadStreamPaths(thread_streams, abandoned).table(),
         *protocol.table(),
-        *ItemPaths(Items(backbone.pool, bus, given.store, tenant=tenant)).table(),
+        *ItemPaths(items).table(),
         *WebhookPaths(Webhooks(rows, bus, tenant=tenant)).table(),
     ]
     if settings.crons_enabled:
         paths += CronPaths(Crons(rows, bus, assistants, runs, tenant=tenant)).table()
-    front = Front(settings)
     about = System(rows, bus, tenant=tenant, flags=front.flags())
     guard = guard_of(settings, front, rows, assistants, acting)
-    app = front.site(paths, protocol.sockets(), about=about, metrics=metrics, guard=guard)
-    own = [] if front.custom is None else [front.custom]
+    around = front.surroundings(metrics, guard, acting)
+    app = front.site(paths, protocol.sockets(), about=about, metrics=metrics, around=around)
     server = HttpServer(app, settings)
     served = backbone.served("gateway", routes(assistants, followings))
 
@@ -97,7 +98,7 @@ async def build() -> Service:
         name="gateway",
         settings=settings,
         notices=without_effect(os.environ),
-        resources=[server, *backbone.resources, *own, abandoned, served],
+        resources=[server, *backbone.resources, *front.resources, abandoned, served],
         loops=_loops(followings, settings),
         works=[server.serve],
         ready={**backbone.ready, "http": server.ready},

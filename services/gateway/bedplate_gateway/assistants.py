@@ -39,6 +39,7 @@ from .forms import Object
 from .ids import system_assistant_id, uuid_or_none
 from .json_text import dumped
 from .rows import Rows
+from .sealer import Sealer
 
 log = get_logger()
 
@@ -70,6 +71,7 @@ class Assistants:
         self._rows = rows
         self._bus = bus
         self._tenant = tenant
+        self._sealer = Sealer(rows.sealing)
         self._kept: OrderedDict[UUID, tuple[float, Assistant]] = OrderedDict()
         self._graphs: tuple[float, list[str]] = (0.0, [])
 
@@ -147,9 +149,9 @@ class Assistants:
             form.graph_id,
             "Untitled" if form.name is None else form.name,
             form.description,
-            dumped(setup.config),
-            dumped(setup.context),
-            dumped(form.metadata),
+            await self._sealer.text(setup.config, "assistant", "config", by=by),
+            await self._sealer.text(setup.context, "assistant", "context", by=by),
+            await self._sealer.text(form.metadata, "assistant", "metadata", by=by, found=found),
         )
         if record is None or not (record["is_new"] or form.if_exists is IfExists.DO_NOTHING):
             raise Conflict(ASSISTANT_EXISTS, assistant_id=str(form.assistant_id))
@@ -169,6 +171,7 @@ class Assistants:
             await self._check_graph(form.graph_id)
         setup = setup_of(form.config, form.context)
         is_set_up = form.config is not None or form.context is not None
+        sealed, metadata = self._sealer.text, form.metadata
         row = await self._rows.value(
             "update_assistant",
             self._tenant,
@@ -177,9 +180,13 @@ class Assistants:
             form.name,
             "description" in form.model_fields_set,
             form.description,
-            dumped(setup.config) if form.config is not None else None,
-            dumped(setup.context) if is_set_up else None,
-            None if form.metadata is None else dumped(form.metadata),
+            await sealed(setup.config, "assistant", "config", by=by)
+            if form.config is not None
+            else None,
+            await sealed(setup.context, "assistant", "context", by=by) if is_set_up else None,
+            None
+            if metadata is None
+            else await sealed(metadata, "assistant", "metadata", by=by, found=found),
         )
         if row is None:
             raise missing(name)

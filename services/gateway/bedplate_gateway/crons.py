@@ -30,6 +30,7 @@ from .forms import Object, RunCreate
 from .json_text import dumped
 from .rows import Rows
 from .runs import Runs, may_use
+from .sealer import Sealer
 
 CRON_MISSING = "Cron not found."
 F = TypeVar("F", bound=CronFilter)
@@ -44,8 +45,15 @@ _OF_USER = ("langgraph_auth_user", _USER_ID, "langgraph_auth_permissions", "user
 
 class Crons:
     def __init__(
-        self, rows: Rows, bus: Bus, assistants: Assistants, runs: Runs, *, tenant: str
+        self,
+        rows: Rows,
+        bus: Bus,
+        assistants: Assistants,
+        runs: Runs,
+        *,
+        tenant: str,
     ) -> None:
+        self._sealer = Sealer(rows.sealing)
         self._rows = rows
         self._bus = bus
         self._assistants = assistants
@@ -58,12 +66,14 @@ class Crons:
         """The row. Raises `NotFound` (no such thread or assistant), `Unprocessable`, `Refused`,
         `Unavailable`."""
         cron_id = uuid7()
-        payload, _ = await _asked(rules.CRONS_CREATE, _known(given), cron_id, thread_id, by)
+        payload, found = await _asked(rules.CRONS_CREATE, _known(given), cron_id, thread_id, by)
         if thread_id is not None:
             await by.to_thread(rules.THREADS_READ, thread_id)
         plan = await self._plan(cron_id, payload, thread_id=thread_id, request_id=request_id, by=by)
+        plan = await self._sealed(plan, found)
         order = CreateCron(tenant=self._tenant, cron_id=cron_id, thread_id=thread_id, plan=plan)
-        return await self._bus.order(subjects.CREATE_CRON, order)
+        row = await self._bus.order(subjects.CREATE_CRON, order)
+        return await self._sealer.opened_answer(row)
 
     async def update(self, cron_id: UUID, given: Object, *, request_id: str, by: Access) -> bytes:
         """The row. What is given takes the place of what was, metadata is merged key by key."""
@@ -76,7 +86,7 @@ class Crons:
             row = await self._rows.one("find_cron", self._tenant, cron_id)
             if row is None:
                 raise NotFound(CRON_MISSING, cron_id=str(cron_id))
-            before = CreateRun.model_validate_json(row["run_order"])
+            before = await self._opened(CreateRun.model_validate_json(row["run_order"]))
             plan = await self._plan(
                 cron_id,
                 _changed(from_json(row["payload"]), changes),
@@ -85,18 +95,18 @@ class Crons:
                 by=by,
                 before=before,
             )
+            kept = {"user_id": row["user_id"], "order": _as_before(plan.order, before)}
             order = UpdateCron(
                 tenant=self._tenant,
                 cron_id=cron_id,
                 revision=row["revision"],
-                plan=plan.model_copy(
-                    update={"user_id": row["user_id"], "order": _as_before(plan.order, before)}
-                ),
+                plan=await self._sealed(plan.model_copy(update=kept), found),
             )
             try:
-                return await self._bus.order(subjects.UPDATE_CRON, order)
+                changed = await self._bus.order(subjects.UPDATE_CRON, order)
             except Conflict:
                 continue
+            return await self._sealer.opened_answer(changed)
         raise Conflict("the cron changes faster than it can be updated: try again")
 
     async def delete(self, cron_id: UUID) -> None:
@@ -137,6 +147,24 @@ class Crons:
             assistant_id = await self._assistants.id_of(form.assistant_id)
         metadata = None if form.metadata is None else dumped(form.metadata)
         return self._tenant, assistant_id, form.thread_id, form.enabled, metadata
+
+    async def _sealed(self, plan: CronPlan, found: Filter) -> CronPlan:
+        """As it is kept, in the context of whoever made the cron."""
+        if not self._sealer.is_on:
+            return plan
+        context = plan.order.encryption_context
+        maker = Access(None if context is None else from_json(context))
+        parts = {
+            name: await self._sealer.text(from_json(text), "cron", name, by=maker, found=found)
+            for name, text in (("metadata", plan.metadata), ("payload", plan.payload))
+        }
+        order = await self._sealer.order(plan.order)
+        return plan.model_copy(update={**parts, "order": order})
+
+    async def _opened(self, order: CreateRun) -> CreateRun:
+        user = None if order.user is None else await self._sealer.opened(order.user)
+        opened = {"kwargs": await self._sealer.opened(order.kwargs), "user": user}
+        return order.model_copy(update=opened)
 
     async def _plan(
         self,
@@ -253,7 +281,12 @@ def _as_before(order: CreateRun, before: CreateRun) -> CreateRun:
         configurable |= {name: was[name] for name in _OF_USER if name in was}
     kwargs["config"]["configurable"] = configurable
     return order.model_copy(
-        update={"kwargs": dumped(kwargs), "user_key": before.user_key, "user": before.user}
+        update={
+            "kwargs": dumped(kwargs),
+            "user_key": before.user_key,
+            "user": before.user,
+            "encryption_context": before.encryption_context,
+        }
     )
 
 

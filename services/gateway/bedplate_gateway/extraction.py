@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import get_args
+from collections.abc import Sequence
+from typing import Any, cast, get_args
 
 from .errors import Unprocessable
 from .forms import Object, ThreadField
@@ -17,6 +18,30 @@ _CHARS_MAX = 500
 def extraction_of(extract: dict[str, str]) -> list[Object]:
     """`[{alias, path: [...]}]` as PostgreSQL's `#>` takes it. Raises `Unprocessable`."""
     return [{"alias": _alias(alias), "path": _path(path)} for alias, path in extract.items()]
+
+
+def roots_of(wanted: Sequence[Object]) -> list[Object]:
+    """What the same is asked of when PostgreSQL cannot look inside: whole parts by their name."""
+    roots = dict.fromkeys(one["path"][0] for one in wanted)
+    return [{"alias": root, "path": [root]} for root in roots]
+
+
+def extracted(parts: Object, wanted: Sequence[Object]) -> Object:
+    """What `#>` would have found in `parts`."""
+    return {one["alias"]: _at(parts, one["path"]) for one in wanted}
+
+
+def _at(found: Any, path: Sequence[str]) -> Any:
+    for step in path:
+        if isinstance(found, dict):
+            found = cast("Object", found).get(step)
+        elif isinstance(found, list) and re.fullmatch(r"-?\d+", step):
+            items = cast("list[Any]", found)
+            at = int(step)
+            found = items[at] if -len(items) <= at < len(items) else None
+        else:
+            return None
+    return found
 
 
 def _alias(alias: str) -> str:

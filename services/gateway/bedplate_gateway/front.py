@@ -9,7 +9,9 @@ from typing import Any
 
 from bedplate.chassis.metrics import Metrics
 from bedplate.graphs.config import given_blocks, json_variable, parsed_block
+from bedplate.graphs.encryption import own_handlers, sealing_of
 from bedplate.graphs.mount import prefix_of
+from bedplate.graphs.project import Project
 
 from .access.objects import Objects
 from .acting import ActingRuns
@@ -18,10 +20,9 @@ from .http.custom import Custom, custom_app
 from .http.door import Admission
 from .http.middleware import Answered
 from .http.paths import Path, SocketPath
-from .http.site import Guard, Site, Surroundings
+from .http.site import Encrypting, Guard, Site, Surroundings
 from .http.system import SystemPaths
 from .http_block import cors_options, http_block
-from .project import Project
 from .rows import Rows
 from .settings import Settings
 from .system import System
@@ -36,14 +37,37 @@ class Front:
         self.block = http_block(self.blocks.http)
         project = Project(settings.config, self.blocks)
         self.project = project
+        self.encryption = own_handlers(project)
+        self.sealing = sealing_of(self.encryption, self.blocks.env)
         self.custom: Custom | None = None
         if self.block.app is not None:
             self.custom = Custom(project.loaded("http.app", self.block.app, custom_app))
+
+    @property
+    def resources(self) -> list[Custom]:
+        """What is to be open while it serves."""
+        return [] if self.custom is None else [self.custom]
 
     def flags(self) -> dict[str, bool]:
         """Which groups of paths are there, for `/info`."""
         crons = self._settings.crons_enabled and self.block.serves("Crons")
         return {"assistants": self.block.serves("Assistants"), "crons": crons}
+
+    def surroundings(
+        self, metrics: Metrics, guard: Guard | None, acting: ActingRuns
+    ) -> Surroundings:
+        """What stands around the paths."""
+        settings, block = self._settings, self.block
+        return Surroundings(
+            answered=Answered(metrics),
+            cors=self._cors(),
+            body_bytes_max=settings.body_bytes_max,
+            guard=guard,
+            encrypting=None if self.encryption is None else Encrypting(self.encryption, acting),
+            custom=self.custom,
+            block=block,
+            prefix=prefix_of(settings.mount_prefix) or block.mount_prefix,
+        )
 
     def site(
         self,
@@ -52,33 +76,22 @@ class Front:
         *,
         about: System,
         metrics: Metrics,
-        guard: Guard | None,
+        around: Surroundings,
     ) -> Site:
-        settings, block = self._settings, self.block
-        answered = Answered(metrics)
-        prefix = prefix_of(settings.mount_prefix) or block.mount_prefix
+        block, guard = self.block, around.guard
         served = [path for path in paths if block.serves(path.tag)]
         system = SystemPaths(
             about,
             metrics,
-            answered,
+            around.answered,
             served,
             security={} if guard is None else guard.openapi,
             custom=lambda: {} if self.custom is None else self.custom.document(),
-            prefix=prefix,
+            prefix=around.prefix,
         )
         table = system.table()
         if block.disable_meta:
             table = [replace(path, handler=system.bare_ok) for path in table if path.path == "/ok"]
-        around = Surroundings(
-            answered=answered,
-            cors=self._cors(),
-            body_bytes_max=settings.body_bytes_max,
-            guard=guard,
-            custom=self.custom,
-            block=block,
-            prefix=prefix,
-        )
         has_events = block.serves("Event streaming")
         return Site([*table, *served], sockets if has_events else (), around)
 

@@ -44,4 +44,5 @@ class Graphs:
             "config": assistant.setup.config,
             "context": assistant.setup.context,
             "user": by.user,
+            "encryption_context": by.encryption_context,
         }

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from bedplate.bus.broker import Bus
 from bedplate.graphs.items import Items as KeptItems
 from bedplate.graphs.persistence import StoreBlock
+from bedplate.graphs.sealing import Sealing
 from bedplate.graphs.store import PostgresStore
 from bedplate.kernel.errors import Refused
 from bedplate_proto import subjects
@@ -33,8 +34,16 @@ _RESERVED = "langgraph"
 
 
 class Items:
-    def __init__(self, pool: Any, bus: Bus, block: StoreBlock, *, tenant: str) -> None:
-        self._kept = KeptItems(PostgresStore(pool, ttl=block.ttl.config()))
+    def __init__(
+        self,
+        pool: Any,
+        bus: Bus,
+        block: StoreBlock,
+        *,
+        tenant: str,
+        sealing: Sealing | None,
+    ) -> None:
+        self._kept = KeptItems(PostgresStore(pool, ttl=block.ttl.config(), sealing=sealing))
         self._bus = bus
         self._is_foreign = block.path is not None
         self._is_indexed = block.index is not None
@@ -51,6 +60,7 @@ class Items:
             index=form.index,
             ttl=form.ttl,
             has_default_ttl=not is_limited,
+            encryption_context=by.encryption_context,
         )
         if self._is_foreign or self._is_indexed:
             await self._bus.order(subjects.PUT_ITEM, ask, limit_s=EXECUTOR_S_MAX)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from bedplate.chassis.ids import uuid7
@@ -45,6 +46,7 @@ class Asked:
     webhook: str | None = None
     caller: Caller | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    encryption_context: Mapping[str, Any] | None = None
 
 
 def run_order(form: RunCreate, assistant: Assistant, asked: Asked) -> CreateRun:
@@ -83,6 +85,7 @@ def run_order(form: RunCreate, assistant: Assistant, asked: Asked) -> CreateRun:
         after_s=form.after_seconds or 0.0,
         user_key=_user(setup, asked),
         user=None if asked.caller is None else asked.caller.carried(),
+        encryption_context=dumped(asked.encryption_context) if asked.encryption_context else None,
         is_temporary=is_stateless,
         deletes_thread=deletes,
     )

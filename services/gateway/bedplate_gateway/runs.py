@@ -27,7 +27,7 @@ from bedplate_proto.vocabulary import CancelAction, IfNotExists, MultitaskStrate
 
 from .access import rules
 from .access.access import THREAD_MISSING, Access, stamped
-from .access.filters import Filter
+from .access.filters import ANY, Filter
 from .assistants import RUN_NOT_FOUND, Assistant, Assistants
 from .ending import Ending
 from .forms import Object, RunCreate, RunList, RunsCancel
@@ -35,6 +35,7 @@ from .json_text import array, dumped
 from .priorities import Priorities
 from .rows import Rows
 from .run_order import Asked, run_order
+from .sealer import Sealer
 from .webhooks import Acceptance
 
 log = get_logger()
@@ -71,6 +72,8 @@ class Ready:
 
     address: RunAddress
     order: CreateRun
+    found: Filter = ANY
+    """What of threads the caller may meet."""
 
 
 class Runs:
@@ -92,6 +95,7 @@ class Runs:
         self._user_key = user_key
         self._webhooks = webhooks or Acceptance()
         self._priorities = priorities
+        self._sealer = Sealer(rows.sealing)
 
     async def ready(
         self,
@@ -115,9 +119,10 @@ class Runs:
             headers=headers,
             speaks_protocol=speaks_protocol,
         )
+        found = ANY
         if not by.is_free:
-            order = await _admitted(order, is_new=thread_id is None, by=by)
-        return Ready(self.address(order.thread_id, order.run_id), order)
+            order, found = await _admitted(order, is_new=thread_id is None, by=by)
+        return Ready(self.address(order.thread_id, order.run_id), order, found)
 
     def order(
         self,
@@ -140,6 +145,7 @@ class Runs:
             webhook=self._webhooks.accepted(form.webhook),
             caller=by.caller,
             headers=headers or {},
+            encryption_context=by.encryption_context,
         )
         return run_order(form, assistant, asked)
 
@@ -150,15 +156,27 @@ class Runs:
         `Unavailable`."""
         return await self._priorities.of_cron(order, cron_id, before=before)
 
+    async def _orders(self, ready: Sequence[Ready]) -> list[CreateRun]:
+        """As they are sent and kept."""
+        orders = await self._priorities.assigned([one.order for one in ready])
+        if not self._sealer.is_on:
+            return orders
+        return [
+            await self._sealer.order(order, found=one.found)
+            for order, one in zip(orders, ready, strict=True)
+        ]
+
     async def create(self, ready: Ready) -> bytes:
         """The row. Raises `NotFound` (no such thread), `Conflict` (busy, and told to reject)."""
-        [order] = await self._priorities.assigned([ready.order])
-        return await self._bus.order(subjects.CREATE_RUN, order)
+        [order] = await self._orders([ready])
+        row = await self._bus.order(subjects.CREATE_RUN, order)
+        return await self._sealer.opened_answer(row) if self._sealer.is_on else row
 
     async def create_all(self, ready: Sequence[Ready]) -> bytes:
         """The rows, in order: of all, or nothing is created."""
-        order = CreateRuns(runs=await self._priorities.assigned([one.order for one in ready]))
-        return await self._bus.order(subjects.CREATE_RUNS, order)
+        order = CreateRuns(runs=await self._orders(ready))
+        rows = await self._bus.order(subjects.CREATE_RUNS, order)
+        return await self._sealer.opened_answer(rows)
 
     async def get(self, thread_id: UUID, run_id: UUID) -> str:
         row = await self._rows.value("get_run", self._tenant, thread_id, run_id)
@@ -244,7 +262,7 @@ class Runs:
         else:
             log.info("run.abandoned", run_id=str(address.run_id))
 
-    async def delete(self, address: RunAddress) -> bool:
+    async def delete(self, address: RunAddress, *, by: Access) -> bool:
         """True: it is gone; False: its executor stops it and then removes it."""
         found = await self.find(address.run_id, thread_id=address.thread_id)
         order = DeleteRun(tenant=address.tenant, thread_id=address.thread_id, run_id=address.run_id)
@@ -255,6 +273,7 @@ class Runs:
                 tenant=address.tenant,
                 graph_id=found.graph_id,
                 assistant_id=found.assistant_id,
+                encryption_context=by.encryption_context,
                 thread_id=address.thread_id,
                 run_id=address.run_id,
             )
@@ -328,9 +347,10 @@ async def may_use(assistant: Assistant, by: Access) -> None:
         raise NotFound(RUN_NOT_FOUND, assistant_id=str(assistant.assistant_id))
 
 
-async def _admitted(order: CreateRun, *, is_new: bool, by: Access) -> CreateRun:
-    """The order as the project's handler leaves it. What it has written into the metadata is also
-    that of a thread made for the run: else nobody could read what they started."""
+async def _admitted(order: CreateRun, *, is_new: bool, by: Access) -> tuple[CreateRun, Filter]:
+    """The order as the project's handler leaves it, and what it lets the caller meet. What it
+    has written into the metadata is also that of a thread made for the run: else nobody could
+    read what they started."""
     before: Object = from_json(order.metadata)
     value: Object = {
         "assistant_id": order.assistant_id,
@@ -349,10 +369,11 @@ async def _admitted(order: CreateRun, *, is_new: bool, by: Access) -> CreateRun:
         may_be_new = order.if_not_exists is IfNotExists.CREATE
         await by.thread(order.thread_id, found, missing=RUN_NOT_FOUND, may_be_new=may_be_new)
     after: Object = value.get("metadata") or {}
-    return order.model_copy(
+    changed = order.model_copy(
         update={
             "metadata": dumped({**after, "assistant_id": str(order.assistant_id)}),
             "kwargs": dumped(value["kwargs"]),
             "new_thread_metadata": dumped(stamped(before, after)),
         }
     )
+    return changed, found

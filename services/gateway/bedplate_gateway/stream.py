@@ -10,6 +10,7 @@ from bedplate.bus.event_line import Event, position_of
 from bedplate_proto.subjects import RunAddress
 from bedplate_proto.vocabulary import CancelAction, EventName, StreamMode
 
+from .access.access import Access
 from .ending import Ending, ending_of, failure
 from .following import Following, Followings, Pause
 from .json_text import dumped
@@ -123,11 +124,11 @@ class Streams:
         chunks = _once(b"{}") if is_over else self._stopped(following)
         return RunFlow(address=address, chunks=chunks, close=following.close)
 
-    async def removed(self, address: RunAddress) -> None:
+    async def removed(self, address: RunAddress, *, by: Access) -> None:
         """Remove a run; returns when it is gone, or its executor takes too long over it."""
         following = await self._followings.follow(address)
         try:
-            if not await self._runs.delete(address):
+            if not await self._runs.delete(address, by=by):
                 async for part in following.parts():
                     if part is Pause.SILENCE:
                         return

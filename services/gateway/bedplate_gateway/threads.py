@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
+from pydantic_core import from_json
+
 from bedplate.bus.broker import Bus
 from bedplate.chassis.ids import uuid7
 from bedplate.kernel.errors import BedplateError, Conflict, NotFound
@@ -27,13 +29,15 @@ from bedplate_proto.vocabulary import IfExists
 
 from .access import rules
 from .access.access import Access, stamped
+from .access.filters import Filter
 from .asking import Page, ordering, page_of
 from .errors import Unsupported
-from .extraction import extraction_of
+from .extraction import extracted, extraction_of, roots_of
 from .forms import Object, ThreadCreate, ThreadFilter, ThreadPatch, ThreadPrune, ThreadSearch
 from .json_text import dumped, with_member
 from .rows import Rows, patience
 from .runs import EXECUTOR_S_MAX, THREAD_MISSING
+from .sealer import Sealer
 from .state import States
 
 # The first threads in the order that is asked for.
@@ -65,6 +69,7 @@ class Threads:
         self._states = states
         self._tenant = tenant
         self._keeps_own = keeps_own
+        self._sealer = Sealer(rows.sealing)
 
     async def create(self, form: ThreadCreate, *, by: Access) -> bytes:
         """The row. Raises `Conflict` when the id is taken."""
@@ -75,7 +80,7 @@ class Threads:
         order = NewThread(
             tenant=self._tenant,
             thread_id=thread_id,
-            metadata=dumped(form.metadata),
+            metadata=await self._metadata(form.metadata, by, found),
             if_exists=form.if_exists,
             ttl=_ttl(form),
         )
@@ -106,7 +111,8 @@ class Threads:
 
     async def _made(self, order: NewThread) -> bytes:
         async with patience():
-            return (await self._kept.create(order, default_ttl=self._ttl)).encode()
+            row = await self._kept.create(order, default_ttl=self._ttl)
+        return (await self._sealer.opened(row)).encode()
 
     async def get(self, thread_id: UUID) -> str:
         row = await self._row(thread_id)
@@ -136,11 +142,15 @@ class Threads:
         change = ThreadChange(
             tenant=self._tenant,
             thread_id=thread_id,
-            metadata=dumped(form.metadata),
+            metadata=await self._metadata(form.metadata, by, found),
             ttl=_ttl(form),
         )
         async with patience():
-            return (await self._kept.update(change)).encode()
+            row = await self._kept.update(change)
+        return (await self._sealer.opened(row)).encode()
+
+    async def _metadata(self, metadata: Object, by: Access, found: Filter) -> str:
+        return await self._sealer.text(metadata, "thread", "metadata", by=by, found=found)
 
     async def delete(self, thread_id: UUID) -> None:
         order = DeleteThread(tenant=self._tenant, thread_id=thread_id)
@@ -152,12 +162,13 @@ class Threads:
         await by.to_thread(rules.THREADS_READ, thread_id)
         before = await by.metadata("thread", thread_id)
         after = {**before}
-        await by.to(rules.THREADS_CREATE, value := {"thread_id": copy_id, "metadata": after})
+        value: Object = {"thread_id": copy_id, "metadata": after}
+        found = await by.to(rules.THREADS_CREATE, value)
         order = CopyThread(
             tenant=self._tenant,
             thread_id=thread_id,
             copy_id=copy_id,
-            metadata=dumped(stamped(before, value["metadata"])),
+            metadata=await self._metadata(stamped(before, value["metadata"]), by, found),
         )
         row = await self._bus.order(subjects.COPY_THREAD, order)
         if self._keeps_own:
@@ -168,7 +179,7 @@ class Threads:
                 # A copy without the state it shows would be a lie.
                 await self.delete(order.copy_id)
                 raise
-        return row
+        return await self._sealer.opened_answer(row)
 
     async def prune(self, form: ThreadPrune, *, by: Access) -> int:
         """How many of these threads there were. Those of others are none."""
@@ -194,7 +205,10 @@ class Threads:
         form, found_by = await by.form(rules.THREADS_SEARCH, form)
         access = found_by.on("metadata", after=9)
         order = ordering(form.sort_by or "updated_at", form.sort_order, last="thread_id")
-        extraction = dumped(extraction_of(form.extract)) if form.extract else None
+        wanted = extraction_of(form.extract) if form.extract else []
+        # What is encrypted is not found by a path: whole parts are read, and looked into here.
+        asked = wanted if not self._sealer.is_on else roots_of(wanted)
+        extraction = dumped(asked) if wanted else None
         given = (
             self._tenant,
             form.ids,
@@ -211,10 +225,13 @@ class Threads:
         rows = [
             row["row"]
             if row["extracted"] is None
-            else with_member(row["row"], "extracted", row["extracted"])
+            else with_member(row["row"], "extracted", self._extracted(row["extracted"], wanted))
             for row in found
         ]
         return page_of(rows, limit=form.limit, offset=form.offset)
+
+    def _extracted(self, text: str, wanted: list[Object]) -> str:
+        return dumped(extracted(from_json(text), wanted)) if self._sealer.is_on else text
 
     async def _first(
         self, form: ThreadSearch, given: tuple[Any, ...], *, order: str, access: str

@@ -12,6 +12,8 @@ from bedplate.chassis.metrics import Metrics
 from bedplate.chassis.process import Service
 from bedplate.chassis.tasks import Tasks
 from bedplate.foreign import without_effect
+from bedplate.graphs.config import given_blocks
+from bedplate.graphs.sealing import AES_KEY, Sealing
 from bedplate.ledger.deliveries import Deliveries
 from bedplate.webhooks.block import given_block
 
@@ -55,9 +57,22 @@ def build() -> Service:
         patience=Patience(settings.retry_window_s, settings.retry_base_s, settings.retry_s_max),
         tally=Tally(metrics),
         clock=SystemClock(),
+        sealing=_sealing(settings),
         by=f"{socket.gethostname()}:{os.getpid()}",
     )
     return _service(settings, backbone, dispatcher, courier, tasks, metrics)
+
+
+def _sealing(settings: Settings) -> Sealing | None:
+    """None where the project encrypts nothing. Raises `Refused` for what cannot be had."""
+    blocks = given_blocks(settings.config, os.environ)
+    if not blocks.encryption and not blocks.env.get(AES_KEY):
+        return None
+    # Not at the top: it brings libraries that only such projects need here.
+    from bedplate.graphs.encryption import own_handlers, sealing_of
+    from bedplate.graphs.project import Project
+
+    return sealing_of(own_handlers(Project(settings.config, blocks)), blocks.env)
 
 
 def _service(

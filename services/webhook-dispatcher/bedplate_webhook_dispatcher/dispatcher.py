@@ -17,12 +17,14 @@ from typing import Any
 from bedplate.chassis.clock import Clock
 from bedplate.chassis.log import get_logger
 from bedplate.chassis.tasks import Tasks
+from bedplate.graphs.sealing import Sealing
+from bedplate.kernel.errors import HandlerFailed
 from bedplate.ledger import NOT_THERE_YET
 from bedplate.ledger.deliveries import Backlog, Deliveries, Due, Verdict
 from bedplate_proto.webhooks import Redeliver, WebhookPoke
 
-from .courier import Courier, Parcel
-from .payload import body_of
+from .courier import Courier, Failed, Parcel
+from .payload import body_of, opened
 from .signing import message_id, signature
 from .tally import Tally
 from .verdict import Patience, verdict_of
@@ -69,7 +71,9 @@ class Dispatcher:
         clock: Clock,
         by: str,
         rng: Random | None = None,
+        sealing: Sealing | None = None,
     ) -> None:
+        self._sealing = sealing
         self._deliveries = deliveries
         self._courier = courier
         self._tasks = tasks
@@ -155,7 +159,12 @@ class Dispatcher:
 
     async def _tried(self, due: Due) -> Verdict:
         sent_at = self._clock.now_utc()
-        body = body_of(due, sent_at=sent_at, allowed_fields=self._wording.allowed_fields)
+        try:
+            told = await opened(due, self._sealing)
+        except HandlerFailed as error:
+            # The receiver has not been asked; the key service may answer the next time.
+            return verdict_of(Failed(error.message), due, patience=self._patience, rng=self._rng)
+        body = body_of(told, sent_at=sent_at, allowed_fields=self._wording.allowed_fields)
         result = await self._courier.deliver(
             Parcel(due.url, body, self._signed(due, int(sent_at.timestamp()), body), self._own())
         )

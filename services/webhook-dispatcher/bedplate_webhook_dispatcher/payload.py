@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 
+from bedplate.graphs.sealing import Sealing
 from bedplate.ledger.deliveries import Due
 
 _decoder = json.JSONDecoder()
+
+
+async def opened(due: Due, sealing: Sealing | None) -> Due:
+    """With what is encrypted as it is told. Raises `HandlerFailed`."""
+    if sealing is None:
+        return due
+    values = None if due.values is None else await sealing.opened_text(due.values)
+    return replace(due, run=await sealing.opened_text(due.run), values=values)
 
 
 def body_of(due: Due, *, sent_at: datetime, allowed_fields: Collection[str] | None) -> bytes:

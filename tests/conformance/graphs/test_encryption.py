@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from langgraph.types import Command
 from langgraph_sdk import EncryptionContext
 
 from bedplate.graphs.config import load_config
-from bedplate.graphs.encryption import Seals, aes_serde, own_seals
+from bedplate.graphs.encryption import aes_serde, own_encryption, sealing_of
 from bedplate.graphs.saver import PostgresSaver
+from bedplate.graphs.seals import Seals
 from bedplate.graphs.serde import strict_serde
 from bedplate.kernel.errors import Refused
 
@@ -28,8 +29,12 @@ async def turned(_context: Any, blob: bytes) -> bytes:
     return bytes(255 - byte for byte in blob)
 
 
+def context_of(metadata: Mapping[str, Any]) -> EncryptionContext:
+    return EncryptionContext(model="checkpoint", metadata=dict(metadata))
+
+
 def seals() -> Seals:
-    return Seals(turned, turned, lambda: EncryptionContext(model="checkpoint"))
+    return Seals(turned, turned, context_of)
 
 
 @pytest.fixture(params=["aes", "own handlers"])
@@ -109,7 +114,7 @@ async def test_what_a_handler_raises_is_told_in_its_words(
     async def away(_context: Any, _blob: bytes) -> bytes:
         raise ConnectionError("the key service is away")
 
-    broken = Seals(away, away, lambda: EncryptionContext(model="checkpoint"))
+    broken = Seals(away, away, context_of)
     chat = talk(graphs.chat())
     with pytest.raises(ConnectionError, match="the key service is away"):
         await chat.say(SECRET, saver=PostgresSaver(tables.pool, tables.committer, seals=broken))
@@ -150,13 +155,14 @@ def project(tmp_path: Path) -> Callable[[str], Any]:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (HANDLERS, "no handler for encrypt.blob"),
+        (HANDLERS, "neither for blobs nor for JSON"),
+        (HANDLERS + BLOB.format("decrypt"), "no handler for encrypt.blob"),
         (HANDLERS + BLOB.format("encrypt"), "no handler for decrypt.blob"),
         (
             HANDLERS + BLOB.format("encrypt") + BLOB.format("decrypt") + JSON.format("encrypt"),
-            "handlers for encrypt.json: .* would stay readable",
+            "no handler for decrypt.json",
         ),
-        ("encryption = 1", "no langgraph_sdk.Encryption"),
+        ("encryption = 1", "must be a langgraph_sdk.Encryption"),
         ("1 / 0", "ZeroDivisionError"),
     ],
 )
@@ -164,17 +170,19 @@ def test_handlers_that_would_leave_something_readable_are_refused(
     project: Callable[[str], Any], source: str, words: str
 ) -> None:
     with pytest.raises(Refused, match=words):
-        own_seals({"path": "./keys.py:encryption"}, project(source))
+        own_encryption({"path": "./keys.py:encryption"}, project(source))
 
 
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
         ({"LANGGRAPH_AES_KEY": "hunter2"}, "LANGGRAPH_AES_KEY has 7 bytes"),
-        ({"LANGGRAPH_AES_JSON_KEYS": "email"}, "LANGGRAPH_AES_JSON_KEYS is not supported"),
+        ({"LANGGRAPH_AES_JSON_KEYS": "email"}, "needs LANGGRAPH_AES_KEY"),
+        ({"LANGGRAPH_AES_KEY": KEY, "LANGGRAPH_AES_JSON_KEYS": "a, run_id"}, "names 'run_id'"),
+        ({"LANGGRAPH_AES_KEY": KEY, "LANGGRAPH_AES_JSON_KEYS": "langgraph_x"}, "'langgraph_x'"),
     ],
 )
 def test_a_wrong_key_is_refused_without_being_shown(environ: dict[str, str], words: str) -> None:
     with pytest.raises(Refused, match=words) as refused:
-        aes_serde(strict_serde(), environ)
+        sealing_of(None, environ)
     assert "hunter2" not in refused.value.message

@@ -17,7 +17,7 @@ WITH wanted AS MATERIALIZED (
  RETURNING runs.*, threads.events_n
 )
 SELECT run_id, thread_id, tenant, assistant_id, graph_id, kwargs, metadata, attempt, failures,
-       cancel_action, events_n, auth_user,
+       cancel_action, events_n, auth_user, encryption_context,
        -- Only of a first attempt: what an earlier one was about to commit may not be seen here yet.
        attempt = 1 AND NOT EXISTS (SELECT FROM checkpoints
                                     WHERE checkpoints.thread_id = claimed.thread_id::text) AS is_blank,

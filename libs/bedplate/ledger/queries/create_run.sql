@@ -17,13 +17,13 @@ WITH thread AS MATERIALIZED (
 ), written AS (
     INSERT INTO runs (run_id, thread_id, tenant, assistant_id, graph_id, kwargs, metadata,
                       multitask_strategy, created_at, ticket, ticketed_at, ready_at,
-                      priority, fairness_group, user_key, auth_user)
+                      priority, fairness_group, user_key, auth_user, encryption_context)
     SELECT $1::uuid, $2::uuid, $3::text, $4::uuid, $5::text, $6::json,
            $17::jsonb || (thread.metadata - 'cron_id') || $10::jsonb || $7::jsonb, $8::text,
            now() + $9::float8 * interval '1 second',
            room.is_open::int, CASE WHEN room.is_open THEN now() END,
            CASE WHEN $13 AND NOT room.is_open THEN clock_timestamp() END,
-           coalesce(thread.priority, 0), coalesce(thread.fairness_group, 'default'), $21::text, $22::json
+           coalesce(thread.priority, 0), coalesce(thread.fairness_group, 'default'), $21::text, $22::json, $23::json
       FROM thread CROSS JOIN room
      WHERE thread.is_occupied = $12::bool
         ON CONFLICT (run_id) DO NOTHING

@@ -18,13 +18,13 @@ WITH room AS MATERIALIZED (
 ), written AS (
     INSERT INTO runs (run_id, thread_id, tenant, assistant_id, graph_id, kwargs, metadata,
                       multitask_strategy, created_at, ticket, ticketed_at, ready_at,
-                      priority, fairness_group, user_key, auth_user)
+                      priority, fairness_group, user_key, auth_user, encryption_context)
     SELECT $1::uuid, $2::uuid, $3::text, $4::uuid, $5::text, $6::json,
            $18::jsonb || $10 || $7::jsonb, $8::text,
            now() + $9::float8 * interval '1 second',
            room.is_open::int, CASE WHEN room.is_open THEN now() END,
            CASE WHEN $12 AND NOT room.is_open THEN clock_timestamp() END,
-           coalesce($20, 0), coalesce($21, 'default'), $22::text, $23::json
+           coalesce($20, 0), coalesce($21, 'default'), $22::text, $23::json, $26::json
       FROM thread CROSS JOIN room
  RETURNING run_json(runs) AS row
 ), told AS (

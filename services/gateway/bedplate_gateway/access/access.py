@@ -35,6 +35,10 @@ class Access:
 
     caller: Caller | None = None
 
+    def __init__(self, encryption_context: dict[str, Any] | None = None) -> None:
+        """The context: what the project's encryption handlers are told of what is written now."""
+        self.encryption_context = encryption_context
+
     @property
     def is_free(self) -> bool:
         return True
@@ -101,7 +105,14 @@ FREE = Access()
 class Guarded(Access):
     """Where authentication is configured."""
 
-    def __init__(self, handlers: Handlers, caller: Caller, objects: Objects) -> None:
+    def __init__(
+        self,
+        handlers: Handlers,
+        caller: Caller,
+        objects: Objects,
+        encryption_context: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(encryption_context)
         self.caller = caller
         self._handlers = handlers
         self._objects = objects

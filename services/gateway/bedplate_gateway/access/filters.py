@@ -41,6 +41,11 @@ class Filter(ABC):
         """Everything matches: nothing need be looked at."""
         return False
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """What of the metadata it looks at."""
+        return frozenset()
+
     @abstractmethod
     def matches(self, metadata: Mapping[str, Any]) -> bool: ...
 
@@ -74,6 +79,10 @@ class _Equal(Filter):
     key: str
     value: Any
 
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset({self.key})
+
     def matches(self, metadata: Mapping[str, Any]) -> bool:
         return self.key in metadata and _same(metadata[self.key], self.value)
 
@@ -92,6 +101,10 @@ class _Holding(Filter):
     key: str
     wanted: Sequence[Any]
 
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset({self.key})
+
     def matches(self, metadata: Mapping[str, Any]) -> bool:
         found = metadata.get(self.key)
         if not isinstance(found, list):
@@ -107,6 +120,10 @@ class _Holding(Filter):
 class _Joined(Filter):
     how: Literal["AND", "OR"]
     parts: Sequence[Filter]
+
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset().union(*(part.fields for part in self.parts))
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
         judged = (part.matches(metadata) for part in self.parts)

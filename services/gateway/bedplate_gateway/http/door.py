@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 log = get_logger()
 
 _CALLER, _ACCESS = "bedplate.caller", "bedplate.access"
+_CONTEXT = "bedplate.encryption_context"
 _STUDIO_HEADER, _STUDIO_SCHEME = "x-auth-scheme", "langsmith"
 _POLICY_VIOLATION = 1008
 RUN_MISSING = "Run not found."
@@ -50,6 +51,12 @@ DELIVERY_MISSING = "Delivery not found."
 def access_of(connection: HTTPConnection) -> Access:
     """What the caller of this request may do."""
     return connection.scope.get(_ACCESS, FREE)
+
+
+def take_context(scope: Scope, context: dict[str, Any] | None) -> None:
+    """From now on what this request writes is encrypted in this context."""
+    scope[_CONTEXT] = context
+    scope[_ACCESS] = Access(context)
 
 
 class Door:
@@ -181,7 +188,8 @@ class Admission:
         if rule is None or not isinstance(caller, Caller):
             log.error("rule.missing", path=connection.scope["path"])
             raise Denied
-        access = Guarded(self._handlers, caller, self._objects)
+        context = connection.scope.get(_CONTEXT)
+        access = Guarded(self._handlers, caller, self._objects, context)
         connection.scope[_ACCESS] = access
         if not rule.is_asked_by_verb and rule != rules.SIGNED_IN:
             await self._ask(rule, access, connection)

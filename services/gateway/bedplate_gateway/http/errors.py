@@ -15,6 +15,7 @@ from bedplate.chassis.log import get_logger
 from bedplate.kernel.errors import (
     BedplateError,
     Conflict,
+    HandlerFailed,
     NotFound,
     Refused,
     TooLarge,
@@ -58,7 +59,7 @@ def not_found() -> Response:
 
 def status_of(error: BedplateError) -> int | None:
     """None: a fault of ours."""
-    if isinstance(error, Denied):
+    if isinstance(error, Denied | HandlerFailed):
         return error.status
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), None)
 

@@ -128,7 +128,7 @@ class RunPaths:
         return json_answer(await self._runs.get(address.thread_id, address.run_id))
 
     async def delete(self, request: Request) -> Response:
-        await self._streams.removed(self._address(request))
+        await self._streams.removed(self._address(request), by=access_of(request))
         return nothing()
 
     async def join(self, request: Request) -> Response:

@@ -15,12 +15,23 @@ from ..acting import ActingRuns
 from ..http_block import HttpBlock, header_rule
 from .custom import Custom
 from .door import Admission, Door, refuse, route_path
+from .encryption import Contexts
 from .errors import answer_errors, not_found
 from .middleware import Answered, Requests
 from .paths import Path, SocketPath
 
 if TYPE_CHECKING:
+    from bedplate.graphs.encryption import OwnEncryption
+
     from ..access.configured import Configured
+
+
+@dataclass(frozen=True)
+class Encrypting:
+    """Where the project has handlers for encryption: what makes the context of a request."""
+
+    own: OwnEncryption
+    acting: ActingRuns
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,7 @@ class Surroundings:
     cors: Mapping[str, Any]
     body_bytes_max: int
     guard: Guard | None
+    encrypting: Encrypting | None
     custom: Custom | None
     block: HttpBlock
     prefix: str
@@ -93,7 +105,18 @@ class Site:
         answer_errors(api)
         if self._around.custom is not None:
             api.exception_handlers.update(self._around.custom.exception_handlers())
+        if self._around.encrypting is not None:
+            # The innermost: whoever asks has been let in.
+            api.add_middleware(
+                Contexts,
+                own=self._around.encrypting.own,
+                acting=self._around.encrypting.acting,
+                is_open=self._is_first,
+            )
         return api
+
+    def _is_first(self, scope: Scope) -> bool:
+        return scope["type"] == "http" and route_path(scope) in self._first
 
     def _guarded(self, api: Starlette) -> ASGIApp:
         """The API behind the door, and in the project's own app."""
@@ -112,7 +135,7 @@ class Site:
         asks_everywhere = custom is None or around.block.enable_custom_route_auth
 
         def is_open(scope: Scope) -> bool:
-            if scope["type"] == "http" and route_path(scope) in self._first:
+            if self._is_first(scope):
                 return True
             return not asks_everywhere and custom is not None and custom.matches(scope)
 
