@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from typing import Any, TypedDict
 
 import structlog
@@ -92,8 +97,7 @@ class Registry:
             for graph_id, source in self._sources.items()
         ]
 
-    @asynccontextmanager
-    async def open(
+    def open(
         self,
         graph_id: str,
         *,
@@ -103,11 +107,11 @@ class Registry:
         user: Any,
         store: BaseStore,
         checkpointer: BaseCheckpointSaver[Any],
-    ) -> AsyncGenerator[AnyGraph]:
+    ) -> AbstractAsyncContextManager[AnyGraph]:
         """A copy of the graph with the server's checkpointer and store, closed with what its
-        factory opened.
+        factory opened: a `nullcontext` where there is none.
 
-        Raises NotFound for an unknown id, else what the user's factory raises.
+        Raises NotFound for an unknown id, and when entered what the user's factory raises.
         """
         source = self._sources.get(graph_id)
         if source is None:
@@ -115,9 +119,14 @@ class Registry:
             raise NotFound(f"There is no graph {graph_id!r}. Known graphs: {known}.")
         attached = {"checkpointer": checkpointer, "store": store}
         if isinstance(source, Static):
-            yield source.graph.copy(attached)
-            return
+            return nullcontext(source.graph.copy(attached))
         occasion = Occasion(access=access, config=config, context=context, user=user, store=store)
+        return self._making(graph_id, source, occasion, attached)
+
+    @asynccontextmanager
+    async def _making(
+        self, graph_id: str, source: Factory, occasion: Occasion, attached: dict[str, Any]
+    ) -> AsyncGenerator[AnyGraph]:
         async with AsyncExitStack() as stack:
             made = await source.make(occasion, stack)
             self._warn_once(graph_id, made)

@@ -3,13 +3,14 @@ is over.
 
 Both are the project's code and may swallow their cancellation. So they run in a task, which can be
 left behind as the graph's can; in one and the same, as context managers of many libraries demand
-(anyio). The graph runs in the context that the factory left, as if it had been called by it.
+(anyio). The graph runs in the context that the factory left, as if it had been called by it. A
+graph that no factory makes is simply there.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import Context, copy_context
 
 from bedplate.chassis.tasks import Tasks
@@ -26,16 +27,22 @@ class Held:
             asyncio.get_running_loop().create_future()
         )
         self._over = asyncio.Event()
-        self._task = tasks.start(self._hold(opening), "factory")
+        self._task: asyncio.Task[Exception | None] | None = None
+        if isinstance(opening, nullcontext):
+            self._opened.set_result((opening.enter_result, copy_context()))
+        else:
+            self._task = tasks.start(self._hold(opening), "factory")
 
     @property
     def is_gone(self) -> bool:
         """Nothing of the factory's code is at work any more."""
-        return self._task.done()
+        return self._task is None or self._task.done()
 
     async def opened(self) -> tuple[AnyGraph, Context]:
         """The graph, and the context it is to run in. Raises what the factory raises. Cancelling
         this cancels nothing."""
+        if self._task is None:
+            return self._opened.result()
         await asyncio.wait([self._opened, self._task], return_when=asyncio.FIRST_COMPLETED)
         if self._opened.done():
             return self._opened.result()
@@ -43,6 +50,8 @@ class Held:
 
     async def closed(self) -> None:
         """Close it. Raises what the factory raises at its end. Cancelling this cancels nothing."""
+        if self._task is None:
+            return
         was_open = self._opened.done()
         self._over.set()
         await asyncio.wait([self._task])
@@ -51,8 +60,9 @@ class Held:
 
     async def cut_off(self, *, cancel_s: float) -> None:
         """Cancel what the factory is at, and wait so long for its end."""
-        self._task.cancel()
-        await asyncio.wait([self._task], timeout=cancel_s)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=cancel_s)
 
     async def _hold(self, opening: Opening) -> Exception | None:
         """How it failed, as a value."""
