@@ -330,6 +330,22 @@ async def test_a_write_that_cannot_be_encrypted_is_refused_and_nothing_is_stored
     assert await value_of(sealed, count) == before
 
 
+async def test_what_cannot_be_decrypted_is_said_to_be_so_without_the_handlers_words(
+    http: httpx.AsyncClient, sealed: Stack
+) -> None:
+    headers = headers_of("alice@acme")
+    thread = (await http.post("/threads", json={"metadata": {"note": 1}}, headers=headers)).json()
+    moved = "jsonb_set(metadata, '{note,__sealed__,1,tenant}', '\"rival\"')"
+    await value_of(
+        sealed,
+        f"UPDATE threads SET metadata = {moved} WHERE thread_id = $1::uuid",
+        thread["thread_id"],
+    )
+    answer = await http.get(f"/threads/{thread['thread_id']}", headers=headers)
+    assert (answer.status_code, answer.json()) == (500, {"detail": "decrypt.json failed"})
+    await http.delete(f"/threads/{thread['thread_id']}", headers=headers)
+
+
 async def test_what_a_graph_says_and_cannot_be_encrypted_ends_its_run(client_of: Any) -> None:
     alice = client_of("alice@acme")
     thread_id = (await alice.threads.create())["thread_id"]

@@ -31,7 +31,7 @@ _BLOCKS = (
 )
 _OTHERS = (
     ("LANGGRAPH_AES_KEY", "16, 24 or 32 bytes: [encrypts](encryption.md) checkpoints"),
-    ("LANGGRAPH_AES_JSON_KEYS", "refused at start: rows are not encrypted"),
+    ("LANGGRAPH_AES_JSON_KEYS", "names of keys whose values it encrypts in rows, with commas"),
     ("REDIS_URI", "Valkey or Redis, optional; also `REDIS_URI_CUSTOM`"),
     ("LANGSMITH_*, LANGCHAIN_*, OTEL_*", "left to the libraries that read them in your graphs"),
     ("SSL_CERT_FILE, SSL_CERT_DIR", "certificates that receivers of webhooks are checked with"),

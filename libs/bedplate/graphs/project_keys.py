@@ -62,7 +62,7 @@ KEYS = (
     Key("auth.cache.cache_keys", "none", "Headers that name what authentication answered."),
     Key("auth.cache.ttl_seconds", "none", "Seconds that such an answer holds."),
     Key("auth.cache.max_size", "none", "Answers that are kept."),
-    Key("encryption.path", "none", "A `langgraph_sdk.Encryption` object with blob handlers."),
+    Key("encryption.path", "none", "A `langgraph_sdk.Encryption` object."),
     Key("priority.path", "none", "A handler that says which runs go first."),
     Key("http.app", "none", "Your own Starlette or FastAPI app around the API."),
     Key("http.enable_custom_route_auth", "false", "Whether your routes authenticate too."),

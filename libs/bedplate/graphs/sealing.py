@@ -121,6 +121,11 @@ class Sealing:
         self._handlers = handlers
         self._sealer = sealer
 
+    def leaves(self, text: str) -> bool:
+        """Whether this JSON text would be stored as it is: nobody seals, and nothing in it has to
+        be escaped."""
+        return self._sealer is None and MARK not in text
+
     async def sealed(self, value: Any, *, model: str, field: str, context: Metadata | None) -> Any:
         """A JSON value for a row. Raises `HandlerFailed`."""
         walk = _Walk(self._handlers)
@@ -140,7 +145,7 @@ class Sealing:
         self, text: str, *, model: str, field: str, context: Metadata | None
     ) -> str:
         """The same of JSON text."""
-        if self._sealer is None and MARK not in text:
+        if self.leaves(text):
             return text
         found = await self.sealed(from_json(text), model=model, field=field, context=context)
         return dumped(found)

@@ -41,25 +41,25 @@ class Sealer:
     ) -> str:
         """JSON text for a row. Raises `Unprocessable` when that would hide from `found`, the
         caller's filter, what it looks at, and `HandlerFailed`."""
-        if self._sealing is None:
-            return dumped(value)
-        return await self._sealed(self._sealing, value, model, field, by.encryption_context, found)
+        text = dumped(value)
+        if (sealing := self._sealing) is None or sealing.leaves(text):
+            return text
+        return await _sealed(sealing, value, model, field, by.encryption_context, found)
 
     async def order(self, order: CreateRun, *, found: Filter = ANY) -> CreateRun:
         """Raises as `text` does."""
-        if self._sealing is None:
+        if (sealing := self._sealing) is None:
             return order
         context: Object | None = None
         if order.encryption_context is not None:
             context = from_json(order.encryption_context)
         changed: Object = {}
         for name, model, field in _OF_ORDER:
-            if (text := getattr(order, name)) is not None:
+            text: str | None = getattr(order, name)
+            if text is not None and not sealing.leaves(text):
                 value = from_json(text)
-                changed[name] = await self._sealed(
-                    self._sealing, value, model, field, context, found
-                )
-        return order.model_copy(update=changed)
+                changed[name] = await _sealed(sealing, value, model, field, context, found)
+        return order.model_copy(update=changed) if changed else order
 
     async def opened(self, row: str) -> str:
         """A row that another service answered with. Raises `HandlerFailed`."""
@@ -69,20 +69,20 @@ class Sealer:
         """The same of bytes."""
         return answer if self._sealing is None else (await self.opened(answer.decode())).encode()
 
-    async def _sealed(
-        self,
-        sealing: Sealing,
-        value: Any,
-        model: str,
-        field: str,
-        context: Metadata | None,
-        found: Filter,
-    ) -> str:
-        sealed = await sealing.sealed(value, model=model, field=field, context=context)
-        if field == "metadata":
-            for name in sorted(found.fields & sealed.keys()):
-                if is_mark(sealed[name]):
-                    raise Unprocessable(
-                        f"metadata.{name}: must not be encrypted: authorization filters by it"
-                    )
-        return dumped(sealed)
+
+async def _sealed(
+    sealing: Sealing,
+    value: Any,
+    model: str,
+    field: str,
+    context: Metadata | None,
+    found: Filter,
+) -> str:
+    sealed = await sealing.sealed(value, model=model, field=field, context=context)
+    if field == "metadata":
+        for name in sorted(found.fields & sealed.keys()):
+            if is_mark(sealed[name]):
+                raise Unprocessable(
+                    f"metadata.{name}: must not be encrypted: authorization filters by it"
+                )
+    return dumped(sealed)

@@ -17,7 +17,7 @@ class Settings(BackboneSettings):
 
     config: Path | None = Field(
         None,
-        description="The project's langgraph.json, for its `webhooks` block.",
+        description="The project's langgraph.json, for its `webhooks` and `encryption` blocks.",
         json_schema_extra={"env": ["LANGGRAPH_CONFIG_PATH"]},
     )
     secrets: list[str] = Field(

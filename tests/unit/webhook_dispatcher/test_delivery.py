@@ -11,10 +11,11 @@ from uuid import UUID
 
 import pytest
 
+from bedplate.graphs.sealing import Place, Sealing
 from bedplate.kernel.errors import Refused
 from bedplate.ledger.deliveries import Due
 from bedplate_webhook_dispatcher.courier import Answered, Barred, Failed, Result
-from bedplate_webhook_dispatcher.payload import body_of, members_of
+from bedplate_webhook_dispatcher.payload import body_of, members_of, opened
 from bedplate_webhook_dispatcher.signing import key_of, message_id, signature
 from bedplate_webhook_dispatcher.verdict import Patience, verdict_of
 
@@ -39,6 +40,34 @@ def due(**changed: Any) -> Due:
         "error": None,
     }
     return Due(**(known | changed))
+
+
+# -- what is encrypted
+
+
+async def test_what_is_encrypted_is_told_as_it_was_said() -> None:
+    sealing = Sealing({"own": Turning()}, sealer="own")
+    values = await sealing.sealed({"a": "secret"}, model="thread", field="values", context=None)
+    run = await sealing.sealed({"a": "secret"}, model="run", field="metadata", context=None)
+    assert "secret" not in json.dumps([values, run])
+    told = await opened(due(values=json.dumps(values), run=json.dumps({"m": run})), sealing)
+    body = json.loads(body_of(told, sent_at=AT, allowed_fields=None))
+    assert (body["values"], body["m"]) == ({"a": "secret"}, {"a": "secret"})
+
+
+async def test_where_nothing_is_encrypted_it_is_told_to_the_digit() -> None:
+    sealing = Sealing({"own": Turning()}, sealer="own")
+    assert await opened(due(), sealing) == due() == await opened(due(), None)
+
+
+class Turning:
+    """Texts backwards."""
+
+    async def encrypt(self, place: Place, given: dict[str, Any]) -> dict[str, Any]:
+        return {name: text[::-1] for name, text in given.items()}
+
+    async def decrypt(self, place: Place, given: dict[str, Any], sealed: Any) -> dict[str, Any]:
+        return {name: text[::-1] for name, text in given.items()}
 
 
 # -- signatures
