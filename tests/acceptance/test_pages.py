@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -95,7 +96,7 @@ def test_a_command_works(block: Block, desk: Stack) -> None:
     for line in block.text.replace("\\\n", " ").splitlines():
         command = line.partition("  #")[0].strip()
         if command.startswith("make "):
-            _passes(["make", "-n", *command.split()[1:]], desk)
+            _passes(["make", "-n", *shlex.split(command)[1:]], desk)
         elif _SERVER.match(command):
             program, *words = command.split()
             assert "bedplate" in program

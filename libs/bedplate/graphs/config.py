@@ -155,7 +155,11 @@ def notices_of(path: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _notices(document: dict[str, Any], file: Path) -> tuple[str, ...]:
-    return tuple(f"{file.name}: {notice}" for notice in without_effect(document))
+    noticed = without_effect(document)
+    env = document.get("env")
+    if isinstance(env, str) and env and not (file.parent / env).is_file():
+        noticed = [*noticed, f"'env' names the file {env}, which does not exist"]
+    return tuple(f"{file.name}: {notice}" for notice in noticed)
 
 
 def _file_at(path: Path) -> Path:
@@ -271,10 +275,10 @@ def _env(entry: Any, file: Path) -> dict[str, str]:
     if entry is None or entry == "":
         return {}
     if isinstance(entry, str):
-        source = file.parent / entry
-        if not source.is_file():
-            raise Refused(f"{file.name}: 'env' names the file {source}, which does not exist.")
-        return {name: value for name, value in dotenv_values(source).items() if value is not None}
+        # One that is not there is noticed: it is often kept out of repositories and images, and its
+        # variables come from where the service runs.
+        given = dotenv_values(file.parent / entry)
+        return {name: value for name, value in given.items() if value is not None}
     if not isinstance(entry, dict):
         raise Refused(f"{file.name}: 'env' must be the path of a dotenv file or an object.")
     return {

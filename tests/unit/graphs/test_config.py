@@ -49,6 +49,13 @@ def test_a_project_is_read_with_its_graphs_paths_and_environment(project: Projec
 GRAPHS = {"g": "m:g"}
 
 
+def test_a_file_of_variables_that_is_not_there_is_noticed(project: Project) -> None:
+    config = load_config(project({"graphs": GRAPHS, "env": ".env"}))
+    assert config.env == {}
+    (notice,) = config.notices
+    assert "'env'" in notice and ".env, which does not exist" in notice
+
+
 @pytest.mark.parametrize(
     ("document", "words"),
     [
@@ -67,7 +74,6 @@ GRAPHS = {"g": "m:g"}
         ({"graphs": {"": "m:g"}}, ["must not be empty"]),
         ({"graphs": GRAPHS, "dependencies": "."}, ["'dependencies'", "list"]),
         ({"graphs": GRAPHS, "dependencies": ["./gone"]}, ["'dependencies[0]'", "does not exist"]),
-        ({"graphs": GRAPHS, "env": ".gone"}, ["'env'", "does not exist"]),
         ({"graphs": GRAPHS, "env": {"A": []}}, ["'env.A'"]),
         ({"graphs": GRAPHS, "env": 3}, ["'env'"]),
         ({"graphs": GRAPHS, "http": []}, ["'http'", "object"]),
