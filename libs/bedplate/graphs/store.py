@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, cast
 
 from langgraph.store.base import (
@@ -114,7 +115,10 @@ class PostgresStore(BaseStore):
             of_kind.setdefault(type(op), []).append((position, op))
         gets = _get_arguments([op for _, op in of_kind.get(GetOp, [])])
         searches = await self._searches(of_kind.get(SearchOp, []))
-        listings = [(at, _listing_arguments(op)) for at, op in of_kind.get(ListNamespacesOp, [])]
+        listings = [
+            (at, _listing_arguments(op, omits_expired=self._omits_expired))
+            for at, op in of_kind.get(ListNamespacesOp, [])
+        ]
         puts = await self._put_arguments([op for _, op in of_kind.get(PutOp, [])])
         results: list[Result] = [None] * len(asked)
 
@@ -125,10 +129,8 @@ class PostgresStore(BaseStore):
                     results[at] = Item(key=op.key, namespace=op.namespace, **_content(row))
             for at, search in searches:
                 results[at] = await self._search(connection, search)
-            for at, (depth, patterns, limit, offset) in listings:
-                rows = await connection.fetch(
-                    _sql["list_namespaces"], depth, self._omits_expired, patterns, limit, offset
-                )
+            for at, listing in listings:
+                rows = await connection.fetch(_sql["list_namespaces"], *listing)
                 results[at] = [tuple(row["namespace"].split(".")) for row in rows]
             if puts:
                 is_accepted = await connection.fetchval(_sql["write_items"], *self._holder, *puts)
@@ -226,15 +228,11 @@ class _Search:
 
     @classmethod
     def of(cls, op: SearchOp, *, omits_expired: bool) -> _Search:
-        prefix = _prefix(op.namespace_prefix)
-        # What begins with the prefix and a period comes before what begins with the prefix and the
-        # character after the period. Everything comes before the last character.
-        below = (f"{prefix}.", f"{prefix}/") if prefix else ("", "\U0010ffff")
         conditions = [
             c for name, value in (op.filter or {}).items() for c in _conditions([name], value)
         ]
         columns = [list(column) for column in zip(*conditions, strict=True)] or [[], [], []]
-        given = (prefix, *below, *columns, omits_expired)
+        given = (*_within(op.namespace_prefix), *columns, omits_expired)
         return cls(given, op.limit, op.offset, op.refresh_ttl)
 
 
@@ -268,6 +266,14 @@ def _content(row: Any) -> dict[str, Any]:
 
 def _prefix(namespace: tuple[str, ...]) -> str:
     return _name(".".join(namespace), "namespace")
+
+
+def _within(namespace: tuple[str, ...]) -> tuple[str, str, str]:
+    """A prefix, and the range of what is below it."""
+    prefix = _prefix(namespace)
+    # What begins with the prefix and a period comes before what begins with the prefix and the
+    # character after the period. Everything comes before the last character.
+    return (prefix, f"{prefix}.", f"{prefix}/") if prefix else ("", "", "\U0010ffff")
 
 
 def _name(text: str, what: str) -> str:
@@ -331,10 +337,15 @@ def _condition(path: list[str], operator: str, operand: Any) -> Condition:
     return json.dumps(storable(path)), operator, text
 
 
-def _listing_arguments(op: ListNamespacesOp) -> tuple[int | None, list[str], int, int]:
+def _listing_arguments(op: ListNamespacesOp, *, omits_expired: bool) -> tuple[Any, ...]:
     # A condition without labels constrains nothing.
-    patterns = [_pattern(condition) for condition in op.match_conditions or () if condition.path]
-    return op.max_depth, patterns, op.limit, op.offset
+    conditions = [condition for condition in op.match_conditions or () if condition.path]
+    patterns = [_pattern(condition) for condition in conditions]
+    known = [
+        tuple(takewhile("*".__ne__, one.path)) for one in conditions if one.match_type == "prefix"
+    ]
+    within = _within(max(known, key=len, default=()))
+    return op.max_depth, omits_expired, patterns, op.limit, op.offset, *within
 
 
 def _pattern(condition: MatchCondition) -> str:
