@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.base import CipherProtocol, SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from bedplate.graphs.config import ProjectConfig, reference_of
@@ -49,43 +49,33 @@ class OwnEncryption:
     json: tuple[Any, Any] | None
     context: Any
 
-    def seals(self) -> Seals | None:
-        """For checkpoints."""
+    def seals(self, cipher: CipherProtocol | None) -> Seals | None:
+        """For checkpoints; `cipher` opens what a key has encrypted before."""
         if self.blob is None:
             return None
-        return Seals(*self.blob, lambda metadata: encryption_context("checkpoint", None, metadata))
+        return Seals(
+            *self.blob,
+            lambda metadata: encryption_context("checkpoint", None, metadata),
+            cipher=cipher,
+        )
 
 
 # -- the key
 
 
-def aes_serde(
-    serde: SerializerProtocol, environ: Mapping[str, str], *, has_seals: bool = False
-) -> SerializerProtocol:
-    """`serde`, encrypting where `environ` has a key; with `has_seals` only opening what the key has
-    encrypted before. Raises `Refused`, never with the key."""
-    encrypting = _encrypting(serde, environ)
-    if encrypting is None:
-        return serde
-    return _Opening(serde, encrypting) if has_seals else encrypting
+def aes_serde(serde: SerializerProtocol, environ: Mapping[str, str]) -> SerializerProtocol:
+    """`serde`, encrypting where `environ` has a key. Raises `Refused`, never with the key."""
+    return _encrypting(serde, environ) or serde
 
 
 def is_encrypting(serde: SerializerProtocol) -> bool:
     return isinstance(serde, EncryptedSerializer)
 
 
-class _Opening(SerializerProtocol):
-    """Writes as one serializer and reads as the other."""
-
-    def __init__(self, writes: SerializerProtocol, reads: SerializerProtocol) -> None:
-        self._writes = writes
-        self._reads = reads
-
-    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        return self._writes.dumps_typed(obj)
-
-    def loads_typed(self, data: tuple[str, bytes]) -> Any:
-        return self._reads.loads_typed(data)
+def aes_cipher(environ: Mapping[str, str]) -> CipherProtocol | None:
+    """None without a key. Raises as `aes_serde` does."""
+    encrypting = _encrypting(strict_serde(), environ)
+    return None if encrypting is None else encrypting.cipher
 
 
 def _encrypting(
@@ -108,12 +98,12 @@ def _encrypting(
 
 def sealing_of(own: OwnEncryption | None, environ: Mapping[str, str]) -> Sealing | None:
     """Who seals rows, and who opens them; None: nobody does. Raises `Refused`."""
-    encrypting, names = _encrypting(strict_serde(), environ), _json_keys(environ)
-    if names and encrypting is None:
+    cipher, names = aes_cipher(environ), _json_keys(environ)
+    if names and cipher is None:
         raise Refused(f"{JSON_KEYS} needs {AES_KEY}: without it nothing is encrypted")
     handlers: dict[str, Handlers] = {}
-    if encrypting is not None:
-        handlers[AES] = AesHandlers(encrypting.cipher, names)
+    if cipher is not None:
+        handlers[AES] = AesHandlers(cipher, names)
     sealer = AES if names else None
     if own is not None and own.json is not None:
         handlers[OWN] = OwnHandlers(*own.json, _context_at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -26,11 +27,18 @@ MadeContext = Callable[[Place], Any]
 class OwnHandlers:
     """`encrypt.json` and `decrypt.json` of a `langgraph_sdk.Encryption`."""
 
+    is_prompt = False
+
     def __init__(self, encrypt: Handler, decrypt: Handler, context: MadeContext) -> None:
         self._encrypt = encrypt
         self._decrypt = decrypt
         self._context = context
         self._has_warned = False
+
+    def leaves(self, text: str) -> bool:
+        """Only they know what they encrypt."""
+        del text
+        return False
 
     async def encrypt(self, place: Place, given: Object) -> Any:
         """Raises `HandlerFailed`."""
@@ -52,9 +60,16 @@ class AesHandlers:
     """Values of these keys, sealed with AES-EAX: without the key they can be neither read nor
     exchanged for others. `keys` none: what was sealed is opened."""
 
+    is_prompt = True
+
     def __init__(self, cipher: CipherProtocol, keys: Sequence[str]) -> None:
         self._cipher = cipher
         self._keys = frozenset(keys)
+        # As they may be spelt in JSON.
+        self._spellings = {to_json(key).decode() for key in keys} | {*map(json.dumps, keys)}
+
+    def leaves(self, text: str) -> bool:
+        return not any(spelling in text for spelling in self._spellings)
 
     async def encrypt(self, place: Place, given: Object) -> Object:
         del place

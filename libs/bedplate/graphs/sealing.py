@@ -106,6 +106,13 @@ class Place:
 class Handlers(Protocol):
     """Whoever seals and opens. Both answer an object with the keys they were given."""
 
+    is_prompt: bool
+    """They wait for nobody: nothing is won by asking side by side."""
+
+    def leaves(self, text: str) -> bool:
+        """Whether it is plain at once that nothing in this JSON text would be sealed."""
+        ...
+
     async def encrypt(self, place: Place, given: Object) -> Any: ...
 
     async def decrypt(self, place: Place, given: Object, sealed: Sequence[str]) -> Any:
@@ -122,9 +129,14 @@ class Sealing:
         self._sealer = sealer
 
     def leaves(self, text: str) -> bool:
-        """Whether this JSON text would be stored as it is: nobody seals, and nothing in it has to
-        be escaped."""
-        return self._sealer is None and MARK not in text
+        """Whether this JSON text would be stored as it is: nobody seals anything in it, and nothing
+        has to be escaped."""
+        if MARK in text:
+            return False
+        if self._sealer is None:
+            return True
+        # What is no object is given to them under the name of its field.
+        return text.startswith("{") and self._handlers[self._sealer].leaves(text)
 
     async def sealed(self, value: Any, *, model: str, field: str, context: Metadata | None) -> Any:
         """A JSON value for a row. Raises `HandlerFailed`."""
@@ -213,9 +225,10 @@ class _Walk:
         if isinstance(part, dict):
             return await self.sealed(cast("Object", part), place, shape, kind)
         if isinstance(part, list):
-            return await _each(
-                lambda one: self._sealed_inside(one, place, _ANY, kind), cast("list[Any]", part)
-            )
+            parts = cast("list[Any]", part)
+            if kind is None or self._handlers[kind].is_prompt:
+                return [await self._sealed_inside(one, place, _ANY, kind) for one in parts]
+            return await _each(lambda one: self._sealed_inside(one, place, _ANY, kind), parts)
         return part
 
     # -- opening

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import structlog
+from langgraph.checkpoint.serde.base import CipherProtocol
 from pydantic_core import from_json, to_json
 
 from bedplate.graphs.checkpoint_rows import Stored
@@ -22,6 +23,9 @@ log = structlog.get_logger(__name__)
 
 # Joined to the type of what a project's own handler has encrypted; the second: in a context.
 _MARK, _MARK_IN_CONTEXT = "+sealed", "+sealed-in"
+# What LangGraph's own serializer joins to it with a key.
+_CIPHER = "aes"
+_MARK_OF_KEY = f"+{_CIPHER}"
 # The length of the context's JSON, before it.
 _LENGTH_BYTES = 4
 # Blobs of one read or write that are with the handlers, and a key service behind them, at a time.
@@ -43,8 +47,12 @@ class Seals:
         encrypt: Callable[[Any, bytes], Awaitable[bytes]],
         decrypt: Callable[[Any, bytes], Awaitable[Any]],
         context: Callable[[Metadata], Any],
+        *,
+        cipher: CipherProtocol | None = None,
     ) -> None:
-        """`context` makes a handler's first argument of the metadata it is to have."""
+        """`context` makes a handler's first argument of the metadata it is to have. `cipher` opens
+        what a key has encrypted before there were handlers."""
+        self._cipher = cipher
         self._encrypt = encrypt
         self._decrypt = decrypt
         self._context = context
@@ -108,6 +116,8 @@ class Seals:
             end = _LENGTH_BYTES + int.from_bytes(blob[:_LENGTH_BYTES])
             metadata, blob = from_json(blob[_LENGTH_BYTES:end]), blob[end:]
             type_ = type_.removesuffix(_MARK_IN_CONTEXT) + _MARK
+        if type_.endswith(_MARK_OF_KEY) and self._cipher is not None:
+            return type_.removesuffix(_MARK_OF_KEY), self._cipher.decrypt(_CIPHER, blob)
         if not type_.endswith(_MARK):
             return type_, blob
         found = await self._decrypt(self._context(metadata), blob)

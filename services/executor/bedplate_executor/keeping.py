@@ -14,7 +14,13 @@ from bedplate.graphs.chores import Chores
 from bedplate.graphs.committer import Committer
 from bedplate.graphs.config import ProjectConfig, given_blocks
 from bedplate.graphs.embedding import embeddings_of
-from bedplate.graphs.encryption import OwnEncryption, aes_serde, own_encryption, sealing_of
+from bedplate.graphs.encryption import (
+    OwnEncryption,
+    aes_cipher,
+    aes_serde,
+    own_encryption,
+    sealing_of,
+)
 from bedplate.graphs.library import BaseCheckpointSaver, BaseStore
 from bedplate.graphs.own_parts import opened
 from bedplate.graphs.own_saver import OwnSaver
@@ -64,12 +70,12 @@ async def open_saver(
 ) -> Saver:
     """Raises as `open_store` does."""
     strict = serde_from_config({"serde": block.serde})
-    seals = None if own is None else own.seals()
-    serde = aes_serde(strict, os.environ, has_seals=seals is not None)
+    cipher = aes_cipher(os.environ)
+    seals = None if own is None else own.seals(cipher)
     if block.path is not None:
         given = [
             *(["'encryption.path' with handlers for blobs"] if seals is not None else []),
-            *([AES_KEY] if serde is not strict else []),
+            *([AES_KEY] if cipher is not None else []),
         ]
         if given:
             both = f"{given[0]} and 'checkpointer.path' are given"
@@ -82,6 +88,7 @@ async def open_saver(
             stack=stack,
         )
         return OwnSaver(kept, backbone.pool)
+    serde = strict if seals is not None else aes_serde(strict, os.environ)
     committer = await stack.enter_async_context(aclosing(Committer(backbone.pool)))
     return PostgresSaver(backbone.pool, committer, serde=serde, seals=seals, sealing=sealing)
 

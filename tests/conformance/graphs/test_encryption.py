@@ -14,7 +14,7 @@ from langgraph.types import Command
 from langgraph_sdk import EncryptionContext
 
 from bedplate.graphs.config import load_config
-from bedplate.graphs.encryption import aes_serde, own_encryption, sealing_of
+from bedplate.graphs.encryption import aes_cipher, aes_serde, own_encryption, sealing_of
 from bedplate.graphs.saver import PostgresSaver
 from bedplate.graphs.seals import Seals
 from bedplate.graphs.serde import strict_serde
@@ -92,6 +92,58 @@ async def test_a_thread_from_before_is_read_and_goes_on_encrypted(
     assert SECRET not in await _text_of(chat)
     texts = ["in the open", "answer 1", "answer 2", SECRET, "answer 4", "answer 5"]
     assert graphs.texts(await chat.values(hiding)) == texts
+
+
+async def test_what_a_key_has_encrypted_is_read_where_handlers_encrypt_by_now(
+    talk: Any, graphs: Any, tables: Any
+) -> None:
+    environ = {"LANGGRAPH_AES_KEY": KEY}
+    key = PostgresSaver(tables.pool, tables.committer, serde=aes_serde(strict_serde(), environ))
+    own = Seals(turned, turned, context_of, cipher=aes_cipher(environ))
+    chat = talk(graphs.chat(snapshot_frequency=2))
+    await chat.say("with the key", turns=2, saver=key)
+    handlers = PostgresSaver(tables.pool, tables.committer, seals=own)
+    await chat.say(SECRET, turns=2, saver=handlers)
+    assert SECRET not in await _text_of(chat)
+    texts = ["with the key", "answer 1", "answer 2", SECRET, "answer 4", "answer 5"]
+    assert graphs.texts(await chat.values(handlers)) == texts
+
+
+async def test_each_value_is_opened_in_the_context_it_was_sealed_in(
+    talk: Any, graphs: Any, tables: Any
+) -> None:
+    """Also by readers that have none."""
+
+    async def shifted(context: EncryptionContext, blob: bytes) -> bytes:
+        return bytes((byte + context.metadata.get("by", 0)) % 256 for byte in blob)
+
+    async def shifted_back(context: EncryptionContext, blob: bytes) -> bytes:
+        return bytes((byte - context.metadata.get("by", 0)) % 256 for byte in blob)
+
+    own = Seals(shifted, shifted_back, context_of)
+    saver = PostgresSaver(tables.pool, tables.committer, seals=own)
+    chat = talk(graphs.chat(snapshot_frequency=2))
+    await chat.say(SECRET, turns=2, saver=saver.under({"by": 3, "for": "acme"}))
+    assert SECRET not in await _text_of(chat)
+    await chat.say("more", turns=1, saver=saver.under({"by": 100}))
+    texts = [SECRET, "answer 1", "answer 2", "more", "answer 4"]
+    assert graphs.texts(await chat.values(saver)) == texts
+
+
+async def test_the_metadata_of_a_checkpoint_is_sealed_and_still_found_by_what_is_plain(
+    talk: Any, graphs: Any, tables: Any
+) -> None:
+    environ = {"LANGGRAPH_AES_KEY": KEY, "LANGGRAPH_AES_JSON_KEYS": "secret"}
+    sealing = sealing_of(None, environ)
+    saver = PostgresSaver(tables.pool, tables.committer, sealing=sealing)
+    chat = talk(graphs.chat(snapshot_frequency=2))
+    await chat.say("hello", turns=1, saver=saver)
+    await saver.apatch_newest(chat.thread_id, {"secret": SECRET, "kind": "seen"})
+    assert SECRET not in await _text_of(chat)
+    config: Any = {"configurable": {"thread_id": chat.thread_id}}
+    found = [each async for each in saver.alist(config, filter={"kind": "seen"})]
+    assert [each.metadata["secret"] for each in found] == [SECRET]  # pyright: ignore
+    assert [each async for each in saver.alist(config, filter={"secret": SECRET})] == []
 
 
 async def test_the_stock_saver_with_the_same_key_goes_on(

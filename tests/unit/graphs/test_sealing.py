@@ -32,10 +32,15 @@ def shown(value: str, key: str) -> Any:
 class Tenants:
     """Handlers that hide every value with the key of the context, or those of `only` alone."""
 
+    is_prompt = False
+
     def __init__(self, only: Sequence[str] | None = None) -> None:
         self.only = only
         self.encrypted: list[tuple[Place, dict[str, Any]]] = []
         self.decrypted: list[tuple[Place, dict[str, Any]]] = []
+
+    def leaves(self, text: str) -> bool:
+        return False
 
     async def encrypt(self, place: Place, given: dict[str, Any]) -> Any:
         self.encrypted.append((place, dict(given)))
@@ -271,6 +276,23 @@ async def test_named_keys_are_sealed_wherever_they_are() -> None:
     assert SECRET not in json.dumps(stored)
     assert stored["plain"] == 1
     assert await Sealing({"aes": aes(KEY, [])}, sealer=None).opened(stored) == value
+
+
+@pytest.mark.parametrize("key", ["secret", "geheimnis-ü", 'q"uote'])
+async def test_a_text_without_such_a_key_is_left_to_the_digit(key: str) -> None:
+    sealing = Sealing({"aes": aes(KEY, [key])}, sealer="aes")
+
+    async def stored(text: str) -> str:
+        return await sealing.sealed_text(text, model="store", field="value", context=None)
+
+    assert await stored('{"plain":  1.10}') == '{"plain":  1.10}'
+    named = Sealing({"aes": aes(KEY, ["values"])}, sealer="aes")
+    whole = f'"{SECRET}"'
+    assert SECRET not in await named.sealed_text(
+        whole, model="thread", field="values", context=None
+    )
+    for text in (json.dumps({"a": {key: SECRET}}), json.dumps({key: SECRET}, ensure_ascii=False)):
+        assert SECRET not in await stored(text)
 
 
 async def test_what_another_key_sealed_or_somebody_moved_is_not_opened() -> None:

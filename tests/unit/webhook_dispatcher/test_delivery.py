@@ -63,6 +63,11 @@ async def test_where_nothing_is_encrypted_it_is_told_to_the_digit() -> None:
 class Turning:
     """Texts backwards."""
 
+    is_prompt = False
+
+    def leaves(self, text: str) -> bool:
+        return False
+
     async def encrypt(self, place: Place, given: dict[str, Any]) -> dict[str, Any]:
         return {name: text[::-1] for name, text in given.items()}
 
