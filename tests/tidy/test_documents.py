@@ -56,6 +56,20 @@ def _dead_links(source: Any) -> list[str]:
     return problems
 
 
+def _unlisted(sources: list[Any]) -> list[str]:
+    listed = {
+        target.partition("#")[0]
+        for source in sources
+        if source.path == "README.md"
+        for target in _LINK.findall(source.text)
+    }
+    return [
+        f"{page.path}:1: nobody finds it: add it to README.md"
+        for page in _pages(sources)
+        if page.is_in("docs") and page.path not in listed
+    ]
+
+
 def _unknown_commands(source: Any, tasks: set[str], commands: set[str]) -> list[str]:
     problems: list[str] = []
     for number, line in _code(source):
@@ -132,6 +146,16 @@ def test_commands_on_the_pages_exist(sources: list[Any], modules: list[Any], hol
 
 def test_nothing_is_of_one_machine(sources: list[Any], hold: Any) -> None:
     hold([problem for source in sources for problem in _of_one_machine(source)])
+
+
+def test_every_page_is_in_the_readmes_list(sources: list[Any], hold: Any) -> None:
+    hold(_unlisted(sources))
+
+
+def test_a_page_that_is_in_no_list_is_found(source_of: Any) -> None:
+    readme = source_of("README.md", "[a](docs/a.md), `docs/b.md`")
+    pages = [source_of("docs/a.md", ""), source_of("docs/b.md", "[a](a.md)")]
+    assert len(_unlisted([readme, *pages])) == 1
 
 
 @pytest.mark.parametrize("text", ["[a](missing.md)", "[a](docs/none.md#part)", "![x](<no.png>)"])
