@@ -27,6 +27,7 @@ class Held:
             asyncio.get_running_loop().create_future()
         )
         self._over = asyncio.Event()
+        self._is_cut_off = False
         self._task: asyncio.Task[Exception | None] | None = None
         if isinstance(opening, nullcontext):
             self._opened.set_result((opening.enter_result, copy_context()))
@@ -49,17 +50,21 @@ class Held:
         raise self._task.result() or RuntimeError("the graph was closed before it was open")
 
     async def closed(self) -> None:
-        """Close it. Raises what the factory raises at its end. Cancelling this cancels nothing."""
-        if self._task is None:
+        """Close it, unless it is cut off. Raises what the factory raises at its end. Cancelling
+        this cancels nothing."""
+        if self._task is None or self._is_cut_off:
             return
         was_open = self._opened.done()
         self._over.set()
         await asyncio.wait([self._task])
-        if was_open and (failure := self._task.result()) is not None:
+        if not was_open or self._task.cancelled():
+            return
+        if (failure := self._task.result()) is not None:
             raise failure
 
     async def cut_off(self, *, cancel_s: float) -> None:
         """Cancel what the factory is at, and wait so long for its end."""
+        self._is_cut_off = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=cancel_s)
