@@ -16,7 +16,6 @@ from bedplate_executor.holding import Held
 GRAPH: Any = object()
 CANCEL_S = 0.01
 SOON_S = 5.0
-HOUR_S = 3600
 
 
 @pytest.fixture
@@ -57,8 +56,8 @@ class Refuses:
     async def __call__(self) -> None:
         self.is_at_it.set()
         with suppress(asyncio.CancelledError):
-            await asyncio.sleep(HOUR_S)
-        await asyncio.sleep(HOUR_S)
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
 
 
 async def test_what_is_opened_is_closed_once(tasks: Tasks) -> None:
