@@ -362,23 +362,23 @@ async def test_what_a_graph_says_and_cannot_be_encrypted_ends_its_run(client_of:
 # -- the key alone
 
 
+_FROM_BEFORE = (
+    "INSERT INTO threads (thread_id, tenant, metadata)"
+    " VALUES (gen_random_uuid(), 'default', '{\"secret\": \"from before\"}')"
+    " RETURNING thread_id::text"
+)
+
+
 async def test_named_keys_are_sealed_also_in_a_database_from_before(tmp_path: Path) -> None:
     project, data = GRAPHS / "langgraph.json", tmp_path / "data"
-    async with (
-        Stack(data, project=project) as stack,
-        get_client(url=stack.url, api_key=None) as client,
-    ):
-        old = await client.threads.create(metadata={"secret": "from before"})
-        await client.runs.wait(old["thread_id"], "noop", input={"value": "from before"})
-        assert "threads.metadata" in await places_of(stack, "from before")
-        assert "checkpoint_blobs.blob" in await places_of(stack, "from before")
     env = {
         "LANGGRAPH_AES_KEY": "sixteen byte key",
         "LANGGRAPH_AES_JSON_KEYS": "secret, question",
     }
     async with Stack(data, project=project, env=env) as stack:
         async with get_client(url=stack.url, api_key=None) as client:
-            thread_id = old["thread_id"]
+            thread_id = await value_of(stack, _FROM_BEFORE)
+            assert await places_of(stack, "from before") == ["threads.metadata"]
             before: Any = await client.threads.get(thread_id)
             assert before["metadata"]["secret"] == "from before"
             await client.runs.wait(
@@ -389,7 +389,7 @@ async def test_named_keys_are_sealed_also_in_a_database_from_before(tmp_path: Pa
             assert question["value"] == {"question": NEEDLE}
             assert shown["values"]["question"] == NEEDLE
             run: Any
-            run, _ = await client.runs.list(thread_id)
+            [run] = await client.runs.list(thread_id)
             assert (run["metadata"]["secret"], run["kwargs"]["input"]["question"]) == (
                 NEEDLE,
                 NEEDLE,
@@ -400,3 +400,29 @@ async def test_named_keys_are_sealed_also_in_a_database_from_before(tmp_path: Pa
             state = states[0]
             assert state["metadata"]["secret"] == NEEDLE
         assert await places_of(stack, NEEDLE) == []
+    del env["LANGGRAPH_AES_JSON_KEYS"]
+    env["LANGGRAPH_ENCRYPTION"] = json.dumps({"path": "./sealed/keys.py:by_header"})
+    async with Stack(data, project=project, env=env) as stack:
+        await _goes_on_with_handlers(stack, thread_id)
+        assert await places_of(stack, NEEDLE) == []
+
+
+async def _goes_on_with_handlers(stack: Stack, thread_id: str) -> None:
+    """What the key has sealed is still read; what is written is sealed by the handlers, in the
+    context that the header tells, because nobody authenticates."""
+    headers = headers_of("anybody", tenant="acme", project="x")
+    async with get_client(url=stack.url, api_key=None, headers=headers) as client:
+        shown: Any = await client.threads.get(thread_id)
+        assert shown["values"]["question"] == NEEDLE
+        run: Any = (await client.runs.list(thread_id))[0]
+        assert run["metadata"]["secret"] == NEEDLE
+        answered: Any = await client.runs.wait(
+            thread_id, "approval", command={"resume": f"{NEEDLE}: yes"}
+        )
+        assert answered == {"question": NEEDLE, "answer": f"{NEEDLE}: yes"}
+        states: Any = await client.threads.get_history(thread_id, limit=10)
+        assert [state["values"].get("question") for state in states[:2]] == [NEEDLE, NEEDLE]
+    async with httpx.AsyncClient(base_url=stack.url) as http:
+        answer = await http.post("/threads", json={"metadata": {"note": 1}})
+        # There is no key for nobody.
+        assert (answer.status_code, answer.json()) == (500, {"detail": "encrypt.json failed"})

@@ -9,7 +9,9 @@ before stays readable: the key opens what it has sealed, also where the project 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -142,7 +144,8 @@ def own_encryption(block: Any, project: ProjectConfig) -> OwnEncryption | None:
     if text is None:
         return None
     reference = reference_of(text, PATH, project.path)
-    found: Any = load(reference, folder=project.folder, paths=project.import_paths)
+    with _without_the_notice():
+        found: Any = load(reference, folder=project.folder, paths=project.import_paths)
     try:
         return handlers_of(found)
     except Refused as error:
@@ -152,7 +155,18 @@ def own_encryption(block: Any, project: ProjectConfig) -> OwnEncryption | None:
 def own_handlers(project: Project) -> OwnEncryption | None:
     """The same for a service that runs no graph."""
     text = given_path(project.blocks.encryption or {})
-    return None if text is None else project.loaded(PATH, text, handlers_of)
+    if text is None:
+        return None
+    with _without_the_notice():
+        return project.loaded(PATH, text, handlers_of)
+
+
+@contextmanager
+def _without_the_notice() -> Generator[None]:
+    """That the SDK calls this part of it a beta is of no use to an operator."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The Encryption API is in beta")
+        yield
 
 
 def handlers_of(found: Any) -> OwnEncryption:

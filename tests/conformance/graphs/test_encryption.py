@@ -203,7 +203,6 @@ def project(tmp_path: Path) -> Callable[[str], Any]:
     return make
 
 
-@pytest.mark.filterwarnings("ignore:The Encryption API is in beta")
 @pytest.mark.parametrize(
     ("source", "words"),
     [

@@ -88,3 +88,11 @@ def _misbehave(data: dict[str, Any]) -> None:
         raise ValueError(f"the key service said no to {data}")
     if data.get("breaks") == "answers":
         raise Auth.exceptions.HTTPException(402, "The key service wants to be paid.")
+
+
+# The same without authentication: the context is what the header says.
+by_header = Encryption()
+by_header.encrypt.blob(encrypt_blob)
+by_header.decrypt.blob(decrypt_blob)
+by_header.encrypt.json(encrypt_json)
+by_header.decrypt.json(decrypt_json)
