@@ -323,6 +323,7 @@ async def test_a_write_that_cannot_be_encrypted_is_refused_and_nothing_is_stored
     body: dict[str, Any] = {"metadata": {**metadata, "note": NEEDLE}}
     answer = await http.post("/threads", json=body, headers=headers)
     assert (answer.status_code, answer.json()) == (status, {"detail": detail})
+    assert ("x-price" in answer.headers) is (status == 402)
     body |= {"assistant_id": "keeps"}
     answer = await http.post("/runs", json=body, headers=headers)
     assert answer.status_code == status

@@ -25,6 +25,7 @@ from bedplate.graphs.project import Project
 from bedplate.graphs.sealing import (
     AES,
     AES_KEY,
+    MERGED_KEYS,
     OWN,
     SYSTEM_KEYS,
     Handlers,
@@ -118,6 +119,10 @@ def _json_keys(environ: Mapping[str, str]) -> list[str]:
     for name in names:
         if name in SYSTEM_KEYS or is_system_key(name):
             raise Refused(f"{JSON_KEYS} names {name!r}: the server itself has to read it")
+        if name in MERGED_KEYS:
+            raise Refused(
+                f"{JSON_KEYS} names {name!r}, which is merged key by key: name keys in it"
+            )
     return [name for name in names if name]
 
 

@@ -122,6 +122,7 @@ def failed(error: Exception, handler: str) -> BedplateError:
         return HandlerFailed(
             str(getattr(told, "detail", "") or f"{handler} failed"),
             status=status if 400 <= status < 600 else 500,
+            headers=getattr(told, "headers", None),
         )
     log.error("encryption.failed", handler=handler, exc_info=error)
     return HandlerFailed(f"{handler} failed")

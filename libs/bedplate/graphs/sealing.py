@@ -59,6 +59,8 @@ _OF_METADATA = frozenset(
 _OF_CONFIG = frozenset({"recursion_limit", "max_concurrency", "tags", "run_name"})
 _OF_REQUEST = frozenset({"input", "command"})
 SYSTEM_KEYS = _EVERYWHERE | _OF_METADATA | _OF_CONFIG
+# Objects that are merged key by key.
+MERGED_KEYS = frozenset({"config", "configurable", "context", "metadata"})
 
 
 def is_system_key(name: str) -> bool:

@@ -6,6 +6,7 @@ that a rim (HTTP, the bus) can show them without parsing text.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -48,12 +49,20 @@ class HandlerFailed(BedplateError):
 
     _STATUS = 500
 
-    def __init__(self, message: str | None = None, *, status: int = _STATUS, **ids: Any) -> None:
-        """`status`: what a client is answered with; a handler may ask for another."""
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        status: int = _STATUS,
+        headers: Mapping[str, str] | None = None,
+        **ids: Any,
+    ) -> None:
+        """`status` and `headers`: what a client is answered with, as the handler asks for it."""
         # Among the ids, so that it comes along over the bus.
         told = {} if status == self._STATUS else {"status": status}
         super().__init__(message, **told, **ids)
         self.status = status
+        self.headers = dict(headers or {})
 
 
 class Fenced(BedplateError):

@@ -231,6 +231,7 @@ def test_handlers_that_would_leave_something_readable_are_refused(
         ({"LANGGRAPH_AES_JSON_KEYS": "email"}, "needs LANGGRAPH_AES_KEY"),
         ({"LANGGRAPH_AES_KEY": KEY, "LANGGRAPH_AES_JSON_KEYS": "a, run_id"}, "names 'run_id'"),
         ({"LANGGRAPH_AES_KEY": KEY, "LANGGRAPH_AES_JSON_KEYS": "langgraph_x"}, "'langgraph_x'"),
+        ({"LANGGRAPH_AES_KEY": KEY, "LANGGRAPH_AES_JSON_KEYS": "context"}, "name keys in it"),
     ],
 )
 def test_a_wrong_key_is_refused_without_being_shown(environ: dict[str, str], words: str) -> None:

@@ -87,7 +87,9 @@ def _misbehave(data: dict[str, Any]) -> None:
     if data.get("breaks") == "raises":
         raise ValueError(f"the key service said no to {data}")
     if data.get("breaks") == "answers":
-        raise Auth.exceptions.HTTPException(402, "The key service wants to be paid.")
+        raise Auth.exceptions.HTTPException(
+            402, "The key service wants to be paid.", headers={"X-Price": "1"}
+        )
 
 
 # The same without authentication: the context is what the header says.

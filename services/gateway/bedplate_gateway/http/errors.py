@@ -72,7 +72,7 @@ async def _expected(_: Request, error: Exception) -> Response:
 def answer_of(error: BedplateError) -> Response:
     status = status_of(error)
     if status is not None:
-        headers = error.headers if isinstance(error, Denied) else {}
+        headers = error.headers if isinstance(error, Denied | HandlerFailed) else {}
         if isinstance(error, Unavailable):
             headers["Retry-After"] = str(max(1, math.ceil(error.retry_s)))
         return _detail(error.message, status, headers)
