@@ -65,6 +65,10 @@ class Sealer:
         """A row that another service answered with. Raises `HandlerFailed`."""
         return row if self._sealing is None else await self._sealing.opened_text(row)
 
+    async def opened_value(self, value: Any) -> Any:
+        """The same of its JSON value."""
+        return value if self._sealing is None else await self._sealing.opened(value)
+
     async def opened_answer(self, answer: bytes) -> bytes:
         """The same of bytes."""
         return answer if self._sealing is None else (await self.opened(answer.decode())).encode()

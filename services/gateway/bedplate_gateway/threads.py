@@ -160,7 +160,7 @@ class Threads:
         """The copy's row."""
         copy_id = uuid4()
         await by.to_thread(rules.THREADS_READ, thread_id)
-        before = await by.metadata("thread", thread_id)
+        before = await self._sealer.opened_value(await by.metadata("thread", thread_id))
         after = {**before}
         value: Object = {"thread_id": copy_id, "metadata": after}
         found = await by.to(rules.THREADS_CREATE, value)

@@ -78,7 +78,7 @@ class Access:
         del kind, known_by, found, taken
 
     async def metadata(self, kind: str, known_by: UUID) -> Object:
-        """What filters judge; empty for what is not there."""
+        """What filters judge, sealed as it is stored; empty for what is not there."""
         del kind, known_by
         return {}
 

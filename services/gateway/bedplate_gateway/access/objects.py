@@ -23,8 +23,9 @@ class Objects:
         self._tenant = tenant
 
     async def metadata(self, kind: str, known_by: UUID) -> dict[str, Any] | None:
-        """None: there is no such object."""
-        found = await self._rows.value(STATEMENTS[kind], self._tenant, known_by)
+        """None: there is no such object. What is encrypted in it stays so: no filter looks at that,
+        and what nobody can decrypt any more can still be deleted."""
+        found = await self._rows.sealed_value(STATEMENTS[kind], self._tenant, known_by)
         return None if found is None else from_json(found)
 
     async def thread_of(self, run_id: UUID) -> UUID | None:
