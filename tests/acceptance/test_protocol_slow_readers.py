@@ -4,7 +4,7 @@ from where it was."""
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,7 +19,7 @@ from bedplate.devstack.stack import Stack
 from bedplate.testing.eventually import eventually
 from bedplate_proto.subjects import RunAddress
 
-GRAPHS = Path(__file__).parents[1] / "graphs" / "langgraph.json"
+REPLICA = 50
 MIB = 1024 * 1024
 STALLED_S = 3.0
 EVENTS = 500
@@ -31,8 +31,17 @@ GROWTH_MAX = 30 * MIB
 
 
 @pytest.fixture(scope="module")
-def small(run_stack: Callable[..., Stack]) -> Stack:
-    return run_stack(GRAPHS, env={"BEDPLATE_GATEWAY_STALLED_S": str(STALLED_S)})
+def small(stack: Stack) -> Iterator[Stack]:
+    """One more gateway, which nobody else uses."""
+    env = {"BEDPLATE_GATEWAY_STALLED_S": str(STALLED_S)}
+    stack.start_service("gateway", replica=REPLICA, env=env)
+    yield stack
+    stack.stop_service("gateway", replica=REPLICA)
+
+
+@pytest.fixture
+def url(small: Stack) -> str:
+    return small.url_of("gateway", replica=REPLICA)
 
 
 @pytest.fixture
@@ -42,14 +51,14 @@ async def bus(small: Stack) -> AsyncIterator[Bus]:
 
 
 def resident_bytes(stack: Stack) -> int:
-    status = Path(f"/proc/{stack.pids('gateway')[0]}/status").read_text()
+    status = Path(f"/proc/{stack.pids('gateway', replica=REPLICA)[0]}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) * 1024
 
 
-def stalled(stack: Stack, thread: UUID, *, websocket: bool) -> socket.socket:
+def stalled(url: str, thread: UUID, *, websocket: bool) -> socket.socket:
     """A client that asks for everything and then reads nothing."""
-    host, port = stack.url.removeprefix("http://").split(":")
+    host, port = url.removeprefix("http://").split(":")
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
     client.connect((host, int(port)))
@@ -86,13 +95,13 @@ async def write(bus: Bus, address: RunAddress, *, each: Callable[[], None] = lam
 
 @pytest.mark.parametrize("websocket", [False, True], ids=["sse", "websocket"])
 async def test_clients_that_stall_are_bounded_and_then_let_go(
-    small: Stack, bus: Bus, websocket: bool
+    small: Stack, url: str, bus: Bus, websocket: bool
 ) -> None:
     address = RunAddress("default", uuid4(), uuid4())
     # Once, so that what the process needs for the work itself is there.
     await write(bus, RunAddress("default", uuid4(), uuid4()))
     before = resident_bytes(small)
-    clients = [stalled(small, address.thread_id, websocket=websocket) for _ in range(CLIENTS)]
+    clients = [stalled(url, address.thread_id, websocket=websocket) for _ in range(CLIENTS)]
     most = [before]
 
     async def are_gone() -> bool:
@@ -110,16 +119,16 @@ async def test_clients_that_stall_are_bounded_and_then_let_go(
 
 async def followed(stack: Stack) -> int:
     async with httpx.AsyncClient() as http:
-        text = (await http.get(f"{stack.ops_url('gateway')}/metrics")).text
+        text = (await http.get(f"{stack.ops_url('gateway', replica=REPLICA)}/metrics")).text
     lines = [line for line in text.splitlines() if "runs_followed" in line and line[0] != "#"]
     return int(float(lines[0].split()[-1]))
 
 
-async def test_a_client_that_was_let_go_goes_on_where_it_was(small: Stack, bus: Bus) -> None:
+async def test_a_client_that_was_let_go_goes_on_where_it_was(url: str, bus: Bus) -> None:
     address = RunAddress("default", uuid4(), uuid4())
     await write(bus, address)
     seen: list[int] = []
-    async with httpx.AsyncClient(base_url=small.url, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         while len(seen) < EVENTS:
             since = seen[-1] if seen else 0
             seen += await _some(http, address.thread_id, since=since, count=150)
