@@ -234,7 +234,8 @@ class Commands:
         if about_to_ask:
             newest = await self._followings.newest(address)
             if newest is None or not _asks(newest.name, newest.data):
-                return pending
+                # Its end may have come after the question since the row was read.
+                return await self._read_pending(thread_id)
         following = await self._followings.follow(address)
         try:
             async with asyncio.timeout(_SETTLE_S):
