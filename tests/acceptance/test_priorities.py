@@ -296,9 +296,11 @@ async def test_a_crowd_delays_another_group_by_a_slot_or_two(
     assert begun.index(one) <= AHEAD_MAX
 
 
-def test_a_handler_that_cannot_be_loaded_stops_the_start(run_stack: Any, tmp_path: Path) -> None:
+def test_a_handler_that_cannot_be_loaded_stops_the_start(one_slot: Stack, tmp_path: Path) -> None:
     (tmp_path / "langgraph.json").write_text(json.dumps(MANIFEST))
     (tmp_path / "agent.py").write_text(AGENT)
     (tmp_path / "order.py").write_text("priority = 'high'")
+    env = {"BEDPLATE_EXECUTOR_CONFIG": str(tmp_path / "langgraph.json")}
     with pytest.raises(ConfigurationRefused, match=r"priority handler.*must be"):
-        run_stack(tmp_path / "langgraph.json")
+        one_slot.start_service("executor", replica=2, env=env)
+    one_slot.stop_service("executor", replica=2)

@@ -67,8 +67,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def edited(run_stack: Any, project: Path) -> Iterator[Stack]:
-    running = run_stack(project / "langgraph.json", reload=True)
+def told() -> list[str]:
+    """What a terminal shows of `edited`."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def edited(run_stack: Any, project: Path, told: list[str]) -> Iterator[Stack]:
+    running = run_stack(project / "langgraph.json", reload=True, tell=told.append)
     yield running
     running.stop()
 
@@ -190,16 +196,14 @@ async def test_a_run_is_handed_over_to_the_new_files(
 
 
 async def test_an_app_that_changes_is_served_as_it_is_now_and_a_mistake_is_told(
-    run_stack: Any, project: Path
+    edited: Stack, told: list[str], project: Path
 ) -> None:
     manifest = project / "langgraph.json"
     manifest.write_text(MANIFEST)
     (project / "agent.py").write_text(AGENT)
     (project / "web.py").write_text(app_that_says("first"))
-    told: list[str] = []
-    running = await asyncio.to_thread(run_stack, manifest, reload=True, tell=told.append)
     told.clear()
-    async with supervised(running), httpx.AsyncClient(base_url=running.url, timeout=5) as http:
+    async with supervised(edited), httpx.AsyncClient(base_url=edited.url, timeout=5) as http:
 
         async def shown() -> str:
             return (await http.get("/word")).json()
@@ -221,7 +225,6 @@ async def test_an_app_that_changes_is_served_as_it_is_now_and_a_mistake_is_told(
         (project / "web.py").write_text(app_that_says("second"))
         await eventually(shown, equals="second", within_s=PATIENCE_S)
     manifest.write_text(MANIFEST)
-    await asyncio.to_thread(running.stop)
 
 
 @asynccontextmanager
@@ -286,12 +289,14 @@ graph = (
 
 
 def test_a_project_that_cannot_be_imported_is_refused_with_the_users_own_traceback(
-    run_stack: Any, tmp_path: Path
+    stack: Stack, tmp_path: Path
 ) -> None:
     (tmp_path / "langgraph.json").write_text(MANIFEST)
     (tmp_path / "agent.py").write_text("import shop_of_horrors\n")
+    env = {"BEDPLATE_EXECUTOR_CONFIG": str(tmp_path / "langgraph.json")}
     with pytest.raises(ConfigurationRefused) as refused:
-        run_stack(tmp_path / "langgraph.json")
+        stack.start_service("executor", replica=40, env=env)
+    stack.stop_service("executor", replica=40)
     told = refused.value.message
     assert "graph 'answers'" in told.lower()
     assert "ModuleNotFoundError: No module named 'shop_of_horrors'" in told
