@@ -41,6 +41,9 @@ def server_uri() -> Iterator[str]:
             uri = servers.endpoints.database_uri
             asyncio.run(_make_template(uri))
             yield uri
+            # Each test had a database of its own: to write them all down takes half a minute, and
+            # they are thrown away.
+            servers.kill("postgres")
 
 
 def _named(uri: str, database: str) -> str:
