@@ -9,7 +9,7 @@ PYTHON ?=
 ARGS ?=
 UV := uv>=0.9,<1
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest
+PYTEST := $(BIN)/python -m pytest --durations=12 --durations-min=5
 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

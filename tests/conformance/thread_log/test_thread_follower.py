@@ -248,6 +248,8 @@ async def test_the_end_of_a_run_that_never_started_has_one_number_for_everyone(
     subscription = await threads.bus.client.subscribe(
         thread.address.live(threads.bus.prefix), cb=hear
     )
+    # The events come from another connection: the broker must know of this one first.
+    await threads.bus.client.flush()
     await thread.put(run, 1)
     assert numbers(await read(follower, 1)) == [1]
     await thread.put(run, 2)
