@@ -20,7 +20,7 @@ Opening = AbstractAsyncContextManager[AnyGraph]
 
 
 class Held:
-    """Opened at once. Whoever made it waits for `is_open`, and then calls `close`."""
+    """Opened at once. Whoever made it awaits `opened`, and in any case `closed`."""
 
     def __init__(self, opening: Opening, tasks: Tasks) -> None:
         self._opened: asyncio.Future[tuple[AnyGraph, Context]] = (

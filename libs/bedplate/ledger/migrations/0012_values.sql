@@ -1,5 +1,5 @@
 -- Where there is no lz4, a thread's values are not compressed at all: they are written anew at the end of every run, and pglz
--- takes three times as long for it as all the rest of the statement. They are a small part of what a long thread stores.
+-- takes longer for it than all the rest of the statement. They are a small part of what a long thread stores.
 
 DO $$
 BEGIN
